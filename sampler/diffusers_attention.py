@@ -126,8 +126,8 @@ class Controller:
         return height, width
 
     def bound(self) -> list[int]:
-        """Indices of the batch rows that belong to a frame."""
-        return [index for index, row in enumerate(self.rows or ()) if row is not None]
+        """Indices of the batch rows that belong to a frame with items; all others are stock attention's."""
+        return [index for index, row in enumerate(self.rows or ()) if row is not None and row.conditioning.entities]
 
     def _before_forward(self, unet: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         names = ("sample", "timestep", "encoder_hidden_states")
@@ -160,8 +160,10 @@ class _Processor:
         self.controller, self.layer, self.original = controller, layer, original
         return self
 
-    def _stock(self, attn: Attention, hidden_states: Tensor, text: Any, mask: Any, temb: Any, **extra: Any) -> Tensor:
-        return self.original(attn, hidden_states, text, mask, temb, **{k: v for k, v in extra.items() if v is not None})
+    def _stock(self, attn: Attention, hidden_states: Tensor, text: Any, mask: Any, **extra: Any) -> Tensor:
+        # not every processor knows every extra argument, and diffusers passes only those that are there
+        given = {name: value for name, value in extra.items() if value is not None}
+        return self.original(attn, hidden_states, encoder_hidden_states=text, attention_mask=mask, **given)
 
     def _around(self, attn: Attention, hidden_states: Tensor, temb: Any, core: Callable[[Tensor], Tensor]) -> Tensor:
         """norms -> core(hidden [B, N, C] -> [B, N, inner]) -> output projection, residual, rescale."""
@@ -207,7 +209,7 @@ class RegionalAttnProcessor(_Processor):
         bound = control.bound() if control is not None else []
         if control is None or not bound:
             return self._stock(
-                attn, hidden_states, encoder_hidden_states, attention_mask, temb, ip_adapter_masks=ip_adapter_masks
+                attn, hidden_states, encoder_hidden_states, attention_mask, temb=temb, ip_adapter_masks=ip_adapter_masks
             )
         if attention_mask is not None:
             raise ValueError("rows bound to a plan take no encoder_attention_mask: their texts come from the plan")
@@ -219,7 +221,7 @@ class RegionalAttnProcessor(_Processor):
         if len(bound) == hidden_states.shape[0] and plain:
             return regional
         stock = self._stock(
-            attn, hidden_states, encoder_hidden_states, None, temb, ip_adapter_masks=ip_adapter_masks
+            attn, hidden_states, encoder_hidden_states, None, temb=temb, ip_adapter_masks=ip_adapter_masks
         ).clone()
         if not plain:
             # what an IP-Adapter or another foreign processor adds to plain attention is added to ours
@@ -276,9 +278,9 @@ class EntityAttnProcessor(_Processor):
         temb: Tensor | None = None,
     ) -> Tensor:
         control = self.controller
-        bound = [i for i in control.bound() if control.rows[i].conditioning.entities] if control is not None else []
+        bound = control.bound() if control is not None else []
         if control is None or not bound or encoder_hidden_states is not None or attention_mask is not None:
-            return self._stock(attn, hidden_states, encoder_hidden_states, attention_mask, temb)
+            return self._stock(attn, hidden_states, encoder_hidden_states, attention_mask, temb=temb)
         rows = [control.rows[index] for index in bound]
         if self._remembers() and control.capture is not None:
             chosen = control.capture.cells[hidden_states.shape[1]].to(hidden_states.device)
@@ -286,7 +288,7 @@ class EntityAttnProcessor(_Processor):
         shared = self._around(attn, hidden_states[bound], temb, lambda hidden: self._core(attn, hidden, control, rows))
         if len(bound) == hidden_states.shape[0]:
             return shared
-        stock = self._stock(attn, hidden_states, None, None, temb).clone()
+        stock = self._stock(attn, hidden_states, None, None, temb=temb).clone()
         stock[bound] = shared
         return stock
 

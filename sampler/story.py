@@ -22,6 +22,7 @@ from raccord.sampler.calibration import Calibration
 from raccord.sampler.conditioning import FrameConditioning, frame_conditioning
 from raccord.sampler.diffusers_attention import Capture, Controller, Row
 from raccord.sampler.diffusers_pipeline import Model
+from raccord.sampler.diffusers_schedulers import DDIMScheduler, DDPMScheduler
 from raccord.sampler.noise import flat_colour, start_noise, step_noise
 from raccord.sampler.plan import Entity, Frame, Item, Plan
 from raccord.sampler.presence import AttentionRecord, presence, salient_cells
@@ -311,7 +312,7 @@ class Story:
     def _step(self, run: _Run, prediction: Tensor, index: int, sample: Tensor) -> Tensor:
         timesteps = self._scheduler.timesteps
         noise = None
-        stochastic = self.eta > 0 or type(self._scheduler).__name__ == "DDPMScheduler"
+        stochastic = self.eta > 0 or isinstance(self._scheduler, DDPMScheduler)
         if stochastic:
             channels, height, width = self._shape
             destination = int(timesteps[index + 1]) if index + 1 < len(timesteps) else 0
@@ -319,7 +320,7 @@ class Story:
                 self.plan.seed, run.conditioning.frame.id, destination, channels=channels, height=height, width=width
             )[None].to(sample)
         kwargs: dict[str, Any] = {"variance_noise": noise} if stochastic else {}
-        if type(self._scheduler).__name__ == "DDIMScheduler":
+        if isinstance(self._scheduler, DDIMScheduler):
             kwargs["eta"] = self.eta
         step = self._scheduler.step(prediction[None], timesteps[index], sample[None], return_dict=False, **kwargs)
         return step[0][0]

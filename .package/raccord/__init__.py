@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from raccord.kernels.noise import gaussian as gaussian
     from raccord.planner.direct import direct as direct
-    from raccord.sampler.diffusers_attention import Director as Director
+    from raccord.sampler.diffusers_install import install as install
+    from raccord.sampler.diffusers_install import prompts as prompts
     from raccord.sampler.diffusers_schedulers import DDIMScheduler as DDIMScheduler
     from raccord.sampler.diffusers_schedulers import DDPMScheduler as DDPMScheduler
     from raccord.sampler.plan import Entity as Entity
@@ -22,21 +23,24 @@ if TYPE_CHECKING:
     from raccord.sampler.plan import plan_hash as plan_hash
     from raccord.sampler.plan import read_plan as read_plan
     from raccord.sampler.plan import write_plan as write_plan
+    from raccord.sampler.story import Story as Story
     from raccord.sampler.story import draw as draw
 
 _HOMES = {
     "DDIMScheduler": "raccord.sampler.diffusers_schedulers",
     "DDPMScheduler": "raccord.sampler.diffusers_schedulers",
-    "Director": "raccord.sampler.diffusers_attention",
     "Entity": "raccord.sampler.plan",
     "Frame": "raccord.sampler.plan",
     "Item": "raccord.sampler.plan",
     "Plan": "raccord.sampler.plan",
     "PlanError": "raccord.sampler.plan",
+    "Story": "raccord.sampler.story",
     "direct": "raccord.planner.direct",
     "draw": "raccord.sampler.story",
     "gaussian": "raccord.kernels.noise",
+    "install": "raccord.sampler.diffusers_install",
     "plan_hash": "raccord.sampler.plan",
+    "prompts": "raccord.sampler.diffusers_install",
     "read_plan": "raccord.sampler.plan",
     "write_plan": "raccord.sampler.plan",
 }
