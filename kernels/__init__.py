@@ -8,5 +8,5 @@ width, T tokens in the text pool, S segments a row, E entities, M tokens in the 
 if __name__ == "kernels":
     raise ImportError(
         "this is raccord's folder `kernels`, reached because the repository root is on sys.path; it is imported as "
-        "`raccord.kernels`, and the PyPI package `kernels` is hidden by it: run Python with PYTHONSAFEPATH=1 or from elsewhere"
+        "`raccord.kernels`, and it hides the PyPI package `kernels`: run Python with PYTHONSAFEPATH=1 or from elsewhere"
     )

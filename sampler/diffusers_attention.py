@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from diffusers.models.attention_processor import Attention, AttnProcessor, AttnProcessor2_0
-from torch import Tensor, nn
+from diffusers.models.attention_processor import AttnProcessor, AttnProcessor2_0
+from torch import Tensor
 
 from raccord.kernels.entity_attention import entity_attention
 from raccord.kernels.regional_attention import regional_attention
@@ -61,7 +61,7 @@ class Controller:
         backend: kernel backend to force, None = the first that can serve a call.
     """
 
-    def __init__(self, unet: nn.Module, pool: TextPool, *, bank_weight: float = 1.0, backend: str | None = None) -> None:
+    def __init__(self, unet: Any, pool: TextPool, *, bank_weight: float = 1.0, backend: str | None = None) -> None:
         self.unet = unet
         self.pool = pool
         self.bank_weight = bank_weight
@@ -74,6 +74,7 @@ class Controller:
         self.timestep = 0
         self.progress = 0.0
         self._sample_size = (1, 1)
+        self._attentions = [(name, m) for name, m in unet.named_modules() if hasattr(m, "set_processor")]
         self._found: dict[str, Any] | None = None
         self._hook: Any = None
 
@@ -91,7 +92,8 @@ class Controller:
         for name, processor in found.items():
             if getattr(processor, "controller", None) is not None and processor.controller is not self:
                 raise ValueError(
-                    "this UNet already has a raccord controller; remove() it (or leave its `with` block) before installing another"
+                    "this UNet already has a raccord controller; remove() it (or leave its `with` block) before "
+                    "installing another"
                 )
             if getattr(processor, "controller", None) is self:
                 ours[name] = processor
@@ -120,7 +122,7 @@ class Controller:
             height, width = (height + 1) // 2, (width + 1) // 2
         if height * width != positions:
             raise ValueError(
-                f"no level of a {self._sample_size[0]} x {self._sample_size[1]} latent has {positions} attention positions; "
+                f"no level of a {self._sample_size[0]} x {self._sample_size[1]} latent has {positions} positions; "
                 "raccord supports UNets that halve height and width from level to level"
             )
         return height, width
@@ -129,23 +131,28 @@ class Controller:
         """Indices of the batch rows that belong to a frame with items; all others are stock attention's."""
         return [index for index, row in enumerate(self.rows or ()) if row is not None and row.conditioning.entities]
 
-    def _before_forward(self, unet: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    def rows_of(self, indices: Sequence[int]) -> list[Row]:
+        """The rows with these indices, all of them bound."""
+        return [row for index in indices if self.rows is not None and (row := self.rows[index]) is not None]
+
+    def _before_forward(self, unet: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         names = ("sample", "timestep", "encoder_hidden_states")
         given = {**dict(zip(names, args, strict=False)), **kwargs}
         self._sample_size = tuple(given["sample"].shape[-2:])
-        self.timestep = int(given["timestep"] if not torch.is_tensor(given["timestep"]) else given["timestep"].flatten()[0])
+        timestep = given["timestep"]
+        self.timestep = int(timestep.flatten()[0] if torch.is_tensor(timestep) else timestep)
         steps = getattr(unet.config, "num_train_timesteps", None) or 1000
         self.progress = 1.0 - (self.timestep + 1) / steps
-        if any(getattr(p, "controller", None) is not self for p in unet.attn_processors.values()):
+        if any(getattr(module.processor, "controller", None) is not self for _, module in self._attentions):
             self.install()
         if self.match is not None:
             self.rows = self.match(given["encoder_hidden_states"])
         if self.rows is not None and len(self.rows) != given["sample"].shape[0]:
             raise ValueError(
-                f"{len(self.rows)} rows are bound to frames but the UNet was called with a batch of {given['sample'].shape[0]}"
+                f"{len(self.rows)} rows are bound to frames but the UNet was called with a batch of "
+                f"{given['sample'].shape[0]}"
             )
-        attentions = [module for name, module in unet.named_modules() if name.endswith("attn2")]
-        self.pool.refresh(projection_state(attentions))
+        self.pool.refresh(projection_state([module for name, module in self._attentions if name.endswith("attn2")]))
 
 
 class _Processor:
@@ -160,12 +167,12 @@ class _Processor:
         self.controller, self.layer, self.original = controller, layer, original
         return self
 
-    def _stock(self, attn: Attention, hidden_states: Tensor, text: Any, mask: Any, **extra: Any) -> Tensor:
+    def _stock(self, attn: Any, hidden_states: Tensor, text: Any, mask: Any, **extra: Any) -> Tensor:
         # not every processor knows every extra argument, and diffusers passes only those that are there
         given = {name: value for name, value in extra.items() if value is not None}
         return self.original(attn, hidden_states, encoder_hidden_states=text, attention_mask=mask, **given)
 
-    def _around(self, attn: Attention, hidden_states: Tensor, temb: Any, core: Callable[[Tensor], Tensor]) -> Tensor:
+    def _around(self, attn: Any, hidden_states: Tensor, temb: Any, core: Callable[[Tensor], Tensor]) -> Tensor:
         """norms -> core(hidden [B, N, C] -> [B, N, inner]) -> output projection, residual, rescale."""
         residual = hidden_states
         if attn.spatial_norm is not None:
@@ -183,12 +190,12 @@ class _Processor:
         return hidden_states / attn.rescale_output_factor
 
     @staticmethod
-    def _heads(attn: Attention, projected: Tensor, norm: Any = None) -> Tensor:
+    def _heads(attn: Any, projected: Tensor, norm: Any = None) -> Tensor:
         split = projected.unflatten(-1, (attn.heads, -1))
         return split if norm is None else norm(split)
 
     @staticmethod
-    def _scale(attn: Attention, width: int) -> float:
+    def _scale(attn: Any, width: int) -> float:
         # AttnProcessor2_0 leaves the scale to SDPA, which uses 1 / sqrt(D)
         return width**-0.5
 
@@ -198,7 +205,7 @@ class RegionalAttnProcessor(_Processor):
 
     def __call__(
         self,
-        attn: Attention,
+        attn: Any,
         hidden_states: Tensor,
         encoder_hidden_states: Any = None,
         attention_mask: Tensor | None = None,
@@ -213,7 +220,7 @@ class RegionalAttnProcessor(_Processor):
             )
         if attention_mask is not None:
             raise ValueError("rows bound to a plan take no encoder_attention_mask: their texts come from the plan")
-        rows = [control.rows[index] for index in bound]
+        rows = control.rows_of(bound)
         regional = self._around(
             attn, hidden_states[bound], temb, lambda hidden: self._core(attn, hidden, control, rows, bound)
         )
@@ -231,7 +238,7 @@ class RegionalAttnProcessor(_Processor):
         return stock
 
     def _core(
-        self, attn: Attention, hidden: Tensor, control: Controller, rows: Sequence[Row], bound: Sequence[int]
+        self, attn: Any, hidden: Tensor, control: Controller, rows: Sequence[Row], bound: Sequence[int]
     ) -> Tensor:
         height, width = control.grid(hidden.shape[1])
         query = self._heads(attn, attn.to_q(hidden), attn.norm_q)
@@ -245,25 +252,22 @@ class RegionalAttnProcessor(_Processor):
         for index, (row, row_texts) in enumerate(zip(rows, texts, strict=True)):
             segments[index, : len(row_texts)] = torch.tensor([spans[text] for text in row_texts], dtype=torch.int32)
             weight[index, : len(row_texts)] = row.conditioning.weights(row.conditional, height, width)
-        recorded = control.record is not None and control.record_row in bound
-        result = regional_attention(
+        operands = (
             query,
             (pooled.key if attn.norm_k is None else attn.norm_k(pooled.key)).to(query),
             pooled.value.to(query),
             segments.to(query.device),
             weight.to(query.device),
-            height=height,
-            width=width,
-            scale=self._scale(attn, query.shape[-1]),
-            return_lse=recorded,
-            backend=control.backend,
         )
-        if recorded:
-            output, lse = result
-            index = bound.index(control.record_row)
-            control.record.add((height, width), lse[index, : len(texts[index])])
-            return output.flatten(2)
-        return result.flatten(2)
+        scale = self._scale(attn, query.shape[-1])
+        grid: dict[str, Any] = {"height": height, "width": width, "scale": scale, "backend": control.backend}
+        record = control.record
+        if record is None or control.record_row not in bound:
+            return regional_attention(*operands, **grid).flatten(2)
+        output, lse = regional_attention(*operands, **grid, return_lse=True)
+        index = bound.index(control.record_row)
+        record.add((height, width), lse[index, : len(texts[index])])
+        return output.flatten(2)
 
 
 class EntityAttnProcessor(_Processor):
@@ -271,7 +275,7 @@ class EntityAttnProcessor(_Processor):
 
     def __call__(
         self,
-        attn: Attention,
+        attn: Any,
         hidden_states: Tensor,
         encoder_hidden_states: Tensor | None = None,
         attention_mask: Tensor | None = None,
@@ -281,7 +285,7 @@ class EntityAttnProcessor(_Processor):
         bound = control.bound() if control is not None else []
         if control is None or not bound or encoder_hidden_states is not None or attention_mask is not None:
             return self._stock(attn, hidden_states, encoder_hidden_states, attention_mask, temb=temb)
-        rows = [control.rows[index] for index in bound]
+        rows = control.rows_of(bound)
         if self._remembers() and control.capture is not None:
             chosen = control.capture.cells[hidden_states.shape[1]].to(hidden_states.device)
             control.capture.tokens[self.layer] = hidden_states[control.capture.row, chosen].detach().clone()
@@ -295,7 +299,7 @@ class EntityAttnProcessor(_Processor):
     def _remembers(self) -> bool:
         return self.layer.startswith(_MEMORY_BLOCKS)
 
-    def _core(self, attn: Attention, hidden: Tensor, control: Controller, rows: Sequence[Row]) -> Tensor:
+    def _core(self, attn: Any, hidden: Tensor, control: Controller, rows: Sequence[Row]) -> Tensor:
         height, width = control.grid(hidden.shape[1])
         query = self._heads(attn, attn.to_q(hidden), attn.norm_q)
         key = self._heads(attn, attn.to_k(hidden), attn.norm_k)

@@ -1,4 +1,4 @@
-"""Regions inside the user's own pipeline calls: one line, and every row that draws a frame's prompt follows its plan."""
+"""Regions inside the user's own pipeline calls: one line, and every row that has a frame's prompt follows its plan."""
 
 from __future__ import annotations
 

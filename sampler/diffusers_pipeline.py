@@ -10,6 +10,7 @@ from typing import Any
 import diffusers
 import numpy as np
 import torch
+from diffusers.pipelines.pipeline_utils import DiffusionPipeline
 from torch import Tensor
 
 from raccord.sampler.calibration import Calibration, read_calibration
@@ -26,8 +27,8 @@ def load_pipeline(model: str | Path) -> Any:
         OSError, ValueError: as diffusers raises them for a missing or unfit model.
     """
     cuda = torch.cuda.is_available()
-    pipe = diffusers.DiffusionPipeline.from_pretrained(
-        str(model), use_safetensors=True, torch_dtype=torch.float16 if cuda else torch.float32
+    pipe = DiffusionPipeline.from_pretrained(
+        str(model), use_safetensors=True, dtype=torch.float16 if cuda else torch.float32
     )
     pipe.set_progress_bar_config(disable=True)
     return pipe.to("cuda") if cuda else pipe
@@ -97,7 +98,7 @@ class Model:
     def scheduler(self, steps: int) -> DDIMScheduler | DDPMScheduler:
         """A fresh raccord scheduler with the pipeline's configuration: its own class if it is ours, else DDIM."""
         ours = type(self.pipe.scheduler)
-        kind = ours if issubclass(ours, (DDIMScheduler, DDPMScheduler)) else DDIMScheduler
+        kind: Any = ours if issubclass(ours, (DDIMScheduler, DDPMScheduler)) else DDIMScheduler
         scheduler = kind.from_config(self.pipe.scheduler.config)
         scheduler.set_timesteps(steps, device=self.device)
         return scheduler

@@ -8,7 +8,7 @@ over float64 tables. Differences from diffusers, all on purpose:
 - `trailing` spacing has n timesteps for every n (diffusers: one too many, ending at -1, for n = 61, 103, 121...).
 - epsilon prediction with zero terminal SNR is refused: its first step divides by zero.
 - `variance_type="fixed_large_log"` works (diffusers takes the root of a negative logarithm).
-- float16 and bfloat16 samples are stepped in float32 and rounded once.
+- A step computes in float64 and rounds once to the sample's dtype, float16 and bfloat16 included.
 
 Settings are read from `config` when they are used, because pipelines change it after construction. The host reads no
 device scalar when `timestep` is an element of `timesteps`, as in `for t in scheduler.timesteps`.
@@ -27,8 +27,9 @@ from diffusers.configuration_utils import ConfigMixin, register_to_config
 from diffusers.schedulers.scheduling_utils import KarrasDiffusionSchedulers, SchedulerMixin
 from diffusers.utils.outputs import BaseOutput
 from diffusers.utils.torch_utils import randn_tensor
-from raccord.sampler import prediction, schedule, steps
 from torch import Tensor
+
+from raccord.sampler import prediction, schedule, steps
 
 BetaSchedule = Literal["linear", "scaled_linear", "squaredcos_cap_v2", "sigmoid", "laplace"]
 PredictionType = Literal["epsilon", "sample", "v_prediction"]
@@ -70,6 +71,7 @@ class _TableScheduler(SchedulerMixin, ConfigMixin):
         self.alphas = torch.tensor([1.0 - beta for beta in table], dtype=torch.float32)
         self._levels = schedule.alphas_cumprod(table)
         self._public_levels = torch.tensor(self._levels, dtype=torch.float32)
+        self._zero_snr = table[-1] == 1.0
         self._device_roots: dict[tuple[torch.device, torch.dtype], Tensor] = {}
         self.num_inference_steps: int | None = None
         self.custom_timesteps = False
@@ -86,11 +88,12 @@ class _TableScheduler(SchedulerMixin, ConfigMixin):
         # moving the table to a device or back must not cost its float64 digits
         if not torch.equal(levels.cpu(), self._public_levels.cpu()):
             self._levels = tuple(levels.double().tolist())
+            self._zero_snr = self._levels[-1] == 0.0
             self._device_roots.clear()
         self._public_levels = levels
 
     def _check_zero_snr(self) -> None:
-        if self.config.prediction_type == "epsilon" and self._levels[-1] == 0.0:
+        if self.config.prediction_type == "epsilon" and self._zero_snr:
             raise ValueError(
                 "prediction_type='epsilon' cannot be used with zero terminal SNR (rescale_betas_zero_snr=True, or a"
                 " last beta of 1): the first step would divide by sqrt(alphas_cumprod[-1]) = 0. Use a model trained"

@@ -3,9 +3,10 @@
 from collections.abc import Callable, Iterable
 from itertools import islice
 from reprlib import Repr
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from pydantic import ValidationError
+if TYPE_CHECKING:
+    from pydantic import ValidationError
 
 SHOWN_PROBLEMS = 20
 
@@ -91,7 +92,7 @@ def broken(rule: str, *, value: Any, hint: str, at: Iterable[str | int] = ()) ->
     return PlanError(Problem(pointer(at), rule, shown(value), hint))
 
 
-def from_validation(error: ValidationError, *, hint: Callable[[tuple[str | int, ...], str], str]) -> PlanError:
+def from_validation(error: "ValidationError", *, hint: Callable[[tuple[str | int, ...], str], str]) -> PlanError:
     """Pydantic's findings as a `PlanError`; `hint(path, kind)` says what to do about the value at `path`."""
     problems: list[Problem] = []
     for finding in islice(error.errors(include_url=False), SHOWN_PROBLEMS):

@@ -61,7 +61,7 @@ def dynamic_threshold(original: Tensor, *, ratio: float, maximum: float) -> Tens
     [1, maximum]; the result is `clamp(original, -s, s) / s`.
 
     Args:
-        original: float32 or float64, any rank; dimension 0 is the batch when there are two or more.
+        original: float64 or float32, any rank; dimension 0 is the batch when there are two or more.
         ratio: quantile in 0..1.
         maximum: largest threshold; below 1 it wins over the lower limit.
     """

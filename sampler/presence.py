@@ -65,7 +65,9 @@ def presence(record: AttentionRecord, conditioning: FrameConditioning) -> list[T
     return values
 
 
-def salient_cells(record: AttentionRecord, conditioning: FrameConditioning, number: int, budget: int) -> dict[int, Tensor]:
+def salient_cells(
+    record: AttentionRecord, conditioning: FrameConditioning, number: int, budget: int
+) -> dict[int, Tensor]:
     """The entity's core: for each grid, N -> indices [<= budget] of its own cells with the highest contrast, ascending.
 
     At most half of the item's cells: the rest is the background its box also holds.

@@ -83,12 +83,14 @@ def _interval_coverage(low: float, high: float, cells: int, feather: float) -> n
     edges = [i / cells for i in range(cells + 1)]
     below_high = [_ramp(high - edge, feather) for edge in edges]
     below_low = [_ramp(low - edge, feather) for edge in edges]
-    return np.array([
-        cells * ((below_high[i] - below_high[i + 1]) - (below_low[i] - below_low[i + 1]))
-        if math.isfinite(high)
-        else 1.0 - cells * (below_low[i] - below_low[i + 1])
-        for i in range(cells)
-    ]).clip(0.0, 1.0)
+    return np.array(
+        [
+            cells * ((below_high[i] - below_high[i + 1]) - (below_low[i] - below_low[i + 1]))
+            if math.isfinite(high)
+            else 1.0 - cells * (below_low[i] - below_low[i + 1])
+            for i in range(cells)
+        ]
+    ).clip(0.0, 1.0)
 
 
 def _ramp(u: float, sigma: float) -> float:

@@ -2,9 +2,11 @@
 
     x_s = a x_t + b output + c z        (+ d x_0 where x_0 was clipped or thresholded)
 
-The constants are computed in Python's float64, rounded once to the state's dtype, and applied by separate multiplies
-and adds, so no fused multiply-add and no square root on a device decides a bit. The state is float32 (float64 for
-float64 samples); the result has the sample's dtype. Shapes are of no interest here: pictures, sound, any rank.
+Constants and arithmetic are float64, by separate multiplies and adds in the order written, and the result is rounded
+once to the sample's dtype: no fused multiply-add and no square root on a device decides a bit, and the division by
+sqrt(alpha) at the noisy end (a factor of 150 for DDPM's own schedule) does not magnify float32's roundings. Between
+steps the state is whatever the sample is, as a rule float32. A device without float64 (mps) computes in float32.
+Shapes are of no interest here: pictures, sound, any rank.
 
 Names: `alpha` and `alpha_prev` are `alpha_bar` (diffusers: `alphas_cumprod`) at the timestep the sample is at and at
 the one it goes to, with `alpha_prev = 1` for the clean sample.
@@ -15,8 +17,9 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
-from raccord.sampler.prediction import conversion
 from torch import Tensor
+
+from raccord.sampler.prediction import conversion
 
 STEP_VERSION = 1
 
@@ -151,7 +154,7 @@ def ddim_step(
         x_s = sqrt(alpha_prev) x_0 + sqrt(1 - alpha_prev - sigma^2) e + sigma z
 
     Args:
-        sample: x_t, any shape, floating.
+        sample: x_t, any shape, any floating dtype.
         output: the model's output, same shape.
         noise: z, same shape, standard normal; needed when `eta` is above 0.
         limit: applied to the predicted x_0 (see `raccord.sampler.prediction`).
@@ -221,7 +224,7 @@ def _check_levels(alpha: float, alpha_prev: float) -> None:
 
 
 def _states(sample: Tensor, output: Tensor, noise: Tensor | None) -> tuple[Tensor, Tensor, Tensor | None]:
-    dtype = torch.float64 if sample.dtype == torch.float64 else torch.float32
+    dtype = torch.float32 if sample.device.type == "mps" else torch.float64
     return sample.to(dtype), output.to(dtype), None if noise is None else noise.to(dtype)
 
 

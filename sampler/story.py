@@ -41,7 +41,7 @@ _GUIDANCE_MOVES = 3
 
 
 class DrawnFrame(NamedTuple):
-    """One drawn frame: its id in the plan, the picture, SHA-256 of its uint8 pixels [H, W, 3], and a JSON-able report."""
+    """One drawn frame: id in the plan, picture, SHA-256 of its uint8 pixels [H, W, 3], and a JSON-able report."""
 
     id: str
     image: Image.Image
@@ -191,8 +191,15 @@ class Story:
 
         def attempt(tries: Mapping[str, int], how: str, rescue: frozenset[int] = frozenset()) -> _Attempt:
             noise = self._noise(frame, self._keys(names), tries)
-            kind = {"bootstrap": rescue} if how == "bootstrap" else {"guide": rescue} if how == "guide" else {}
-            sample, record = self._denoise(run, noise, 0, check, record=bool(names), **kind)
+            sample, record = self._denoise(
+                run,
+                noise,
+                0,
+                check,
+                record=bool(names),
+                bootstrap=rescue if how == "bootstrap" else frozenset(),
+                guide=rescue if how == "guide" else frozenset(),
+            )
             found = [float(value) for value in presence(record, conditioning)] if names else []
             attempts.append({"how": how, "tries": dict(tries), "presence": dict(zip(names, found, strict=True))})
             return _Attempt(sample, found, dict(tries))
@@ -274,8 +281,8 @@ class Story:
             sample = self._step(run, prediction, index, sample)
             if not torch.isfinite(sample).all():
                 raise FloatingPointError(
-                    f"{run.what}: the sample became NaN or infinite at step {index + 1} of {self.steps} (timestep {timestep}); "
-                    "check the model's weights and dtype"
+                    f"{run.what}: the sample became NaN or infinite at step {index + 1} of {self.steps} "
+                    f"(timestep {timestep}); check the model's weights and dtype"
                 )
             run.tick(index)
         return sample, attention
@@ -306,7 +313,9 @@ class Story:
             return self.guidance
         _, height, width = self._shape
         share = torch.from_numpy(conditioning.maps(height, width).share)
-        factor = 1.0 + sum((weight - 1.0) * share[number] for number, weight in conditioning.guidance.items())
+        factor = torch.ones_like(share[0])
+        for number, weight in conditioning.guidance.items():
+            factor = factor + (weight - 1.0) * share[number]
         return self.guidance * factor.view(1, height, width).to(sample)
 
     def _step(self, run: _Run, prediction: Tensor, index: int, sample: Tensor) -> Tensor:
@@ -352,7 +361,8 @@ class Story:
                 found = presence(control.record, run.conditioning)
             finally:
                 control.record = None
-            (gradient,) = torch.autograd.grad(sum(found[number - 1] for number in sorted(numbers)), moved)
+            wanted = torch.stack([found[number - 1] for number in sorted(numbers)]).sum()
+            (gradient,) = torch.autograd.grad(wanted, moved)
         size = gradient.square().mean().sqrt()
         return sample + _GUIDANCE_MOVE * gradient / size if float(size) > 0 else sample
 

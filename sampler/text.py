@@ -5,10 +5,10 @@ so that its bits do not depend on which other texts the story holds.
 """
 
 from collections.abc import Callable, Hashable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 
 class PooledText(NamedTuple):
@@ -38,7 +38,7 @@ class TextPool:
             self._hidden[text] = self._encode(text)
         return self._hidden[text]
 
-    def gather(self, layer: str, attention: nn.Module, texts: Sequence[str]) -> PooledText:
+    def gather(self, layer: str, attention: Any, texts: Sequence[str]) -> PooledText:
         """Keys and values of `texts` in one cross-attention layer.
 
         Args:
@@ -64,7 +64,7 @@ class TextPool:
         """Bytes held by keys and values."""
         return sum(x.nbytes for pair in self._projected.values() for x in pair)
 
-    def _project(self, layer: str, attention: nn.Module, text: str) -> tuple[Tensor, Tensor]:
+    def _project(self, layer: str, attention: Any, text: str) -> tuple[Tensor, Tensor]:
         if torch.is_grad_enabled():
             # guidance differentiates with respect to the sample only; the text side stays a constant
             with torch.no_grad():
@@ -82,7 +82,7 @@ class TextPool:
         return self._projected[layer, text]
 
 
-def projection_state(attentions: Sequence[nn.Module]) -> Hashable:
+def projection_state(attentions: Sequence[Any]) -> Hashable:
     """What the keys and values of these layers depend on: weights (by identity and version) and adapters' settings."""
     state: list[Hashable] = []
     for attention in attentions:

@@ -5,16 +5,19 @@ Position p of entity owner[p] (0 = background) attends, in one softmax, to
     own-frame positions q with visible[owner[p], owner[q]]       bias 0
     the bank tokens of entity owner[p]                           bias log(bank_weight)
 
-Isolation follows Bounded Attention (Dahary et al., arXiv 2403.16990), extension by memory keys ConsiStory (Tewel et al.,
-2402.03286) and StoryDiffusion (Zhou et al., 2405.01434); here masks come from the plan and each entity has its own memory.
+Isolation follows Bounded Attention (Dahary et al., arXiv 2403.16990), extension by memory keys ConsiStory (Tewel et
+al., 2402.03286) and StoryDiffusion (Zhou et al., 2405.01434); here masks come from the plan and each entity has its own
+memory.
 """
 
 import torch
 from torch import Tensor
 
-from raccord.kernels.entity_attention import reference
+from raccord.kernels._dispatch import Backend, Operation
 
-__all__ = ["entity_attention"]
+__all__ = ["OPERATION", "entity_attention"]
+
+OPERATION = Operation("entity_attention", {"reference": Backend("raccord.kernels.entity_attention.reference")})
 
 
 def entity_attention(
@@ -54,11 +57,12 @@ def entity_attention(
         [B, N, H, D] in the query's dtype. A position that sees nothing gives exactly 0.
 
     Raises:
-        ValueError: shapes, dtypes, owners or segments do not fit together.
+        ValueError: shapes, dtypes, owners or segments do not fit together, or no such backend.
+        RuntimeError: the forced backend cannot serve the call.
     """
     _check(query, key, value, owner, visible, bank_key, bank_value, bank_segments, bank_weight, height, width)
     scale = query.shape[-1] ** -0.5 if scale is None else scale
-    return reference.entity_attention(
+    return OPERATION.choose(backend)(
         query,
         key,
         value,
@@ -121,5 +125,5 @@ def _check(
         start, length = bank_segments[..., 0], bank_segments[..., 1]
         if bool((start < 0).any()) or bool((length < 0).any()) or bool((start + length > bank_key.shape[0]).any()):
             raise ValueError(
-                f"bank_segments must lie inside the bank of M = {bank_key.shape[0]} tokens, got {bank_segments.tolist()}"
+                f"bank_segments must lie in the bank of M = {bank_key.shape[0]} tokens, got {bank_segments.tolist()}"
             )

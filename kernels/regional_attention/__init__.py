@@ -14,9 +14,11 @@ from typing import Literal, overload
 import torch
 from torch import Tensor
 
-from raccord.kernels.regional_attention import reference
+from raccord.kernels._dispatch import Backend, Operation
 
-__all__ = ["regional_attention"]
+__all__ = ["OPERATION", "regional_attention"]
+
+OPERATION = Operation("regional_attention", {"reference": Backend("raccord.kernels.regional_attention.reference")})
 
 
 @overload
@@ -88,11 +90,12 @@ def regional_attention(
         sees nothing gives exactly 0.
 
     Raises:
-        ValueError: shapes, dtypes, devices or segments do not fit together.
+        ValueError: shapes, dtypes or segments do not fit together, or no such backend.
+        RuntimeError: the forced backend cannot serve the call.
     """
     _check(query, key, value, segments, weight, height=height, width=width, combine=combine)
     scale = query.shape[-1] ** -0.5 if scale is None else scale
-    output, lse = reference.regional_attention(
+    output, lse = OPERATION.choose(backend)(
         query, key, value, segments, weight, scale=scale, combine=combine, return_lse=return_lse
     )
     return output if lse is None else (output, lse.float())

@@ -6,8 +6,9 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from raccord.kernels.entity_attention import entity_attention
 from torch.nn.functional import scaled_dot_product_attention
+
+from raccord.kernels.entity_attention import entity_attention
 
 
 def make(seed, *, rows=2, height=3, width=4, heads=2, head_width=8, memory=(3, 0, 5), dtype=torch.float64):

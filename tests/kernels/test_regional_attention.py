@@ -4,8 +4,9 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from raccord.kernels.regional_attention import regional_attention
 from torch.nn.functional import scaled_dot_product_attention
+
+from raccord.kernels.regional_attention import regional_attention
 
 
 def make(seed, *, rows=2, height=4, width=5, heads=2, head_width=8, lengths=(7, 3, 5), dtype=torch.float64):

@@ -64,7 +64,9 @@ def tiny_pipe(tokenizer_folder):
         unet=unet.eval(),
         text_encoder=text_encoder.eval(),
         tokenizer=CLIPTokenizer.from_pretrained(tokenizer_folder, model_max_length=32),
-        scheduler=DDIMScheduler(clip_sample=False, prediction_type="v_prediction", timestep_spacing="trailing", steps_offset=1),
+        scheduler=DDIMScheduler(
+            clip_sample=False, prediction_type="v_prediction", timestep_spacing="trailing", steps_offset=1
+        ),
         safety_checker=None,
         feature_extractor=None,
         requires_safety_checker=False,

@@ -3,6 +3,7 @@
 import pytest
 import torch
 from diffusers.models.attention_processor import AttnProcessor2_0
+
 from raccord.sampler.bank import EntityMemory, memory_from_bytes, memory_hash, memory_to_bytes
 from raccord.sampler.conditioning import frame_conditioning
 from raccord.sampler.diffusers_attention import Capture, Controller, EntityAttnProcessor, RegionalAttnProcessor, Row
@@ -65,9 +66,7 @@ def test_a_prompt_alone_in_the_regional_path_is_stock_attention_up_to_rounding(s
     plan = Plan(
         size=[64, 64],
         entities=[Entity(id="cat", card="a red cat and a blue dog")],
-        frames=[
-            Frame(id="f", prompt="a red cat and a blue dog", items=[Item(entity="cat", box=[0.0, 0.0, 1.0, 1.0])])
-        ],
+        frames=[Frame(id="f", prompt="a red cat and a blue dog", items=[Item(entity="cat", box=[0.0, 0.0, 1.0, 1.0])])],
     )
     with Controller(unet, pool) as control:
         control.rows = rows_of(plan)
@@ -132,9 +131,7 @@ def test_a_processor_made_without_arguments_is_stock(setting):
     unet, _, sample, text = setting
     stock = predict(unet, sample, text)
     before = unet.attn_processors
-    unet.set_attn_processor(
-        {n: RegionalAttnProcessor() if "attn2" in n else EntityAttnProcessor() for n in before}
-    )
+    unet.set_attn_processor({n: RegionalAttnProcessor() if "attn2" in n else EntityAttnProcessor() for n in before})
     try:
         assert torch.equal(predict(unet, sample, text), stock)
     finally:
@@ -158,9 +155,10 @@ def test_a_second_controller_is_refused(setting):
 
 def test_a_batch_of_another_size_than_bound_is_refused(setting):
     unet, pool, sample, text = setting
-    with Controller(unet, pool) as control, pytest.raises(ValueError, match="batch of 2"):
+    with Controller(unet, pool) as control:
         control.rows = rows_of(plan_of([LEFT]))[:1]
-        predict(unet, sample, text)
+        with pytest.raises(ValueError, match="batch of 2"):
+            predict(unet, sample, text)
 
 
 def test_isolation_cuts_entities_from_each_other_but_not_from_the_background(setting):

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+
 from raccord.sampler.diffusers_install import install, prompts
 from raccord.sampler.diffusers_schedulers import DDIMScheduler
 from raccord.sampler.plan import Entity, Frame, Item, Plan

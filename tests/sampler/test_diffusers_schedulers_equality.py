@@ -1,6 +1,8 @@
-"""Our schedulers beside diffusers', over a grid of all options, float32 and half precision.
+"""Our schedulers beside diffusers', over a grid of all options.
 
-diffusers' tables are float32, so 1 - alphas_cumprod is off by up to 2.6e-5 at the first timesteps; ours are float64.
+diffusers computes in float32, tables included: 1 - alphas_cumprod is off by up to 2.6e-5 at the first timesteps, and
+near zero terminal SNR a difference of tables loses more. So the two agree to 2e-5 a step and 1e-4 a run wherever
+diffusers itself is that near to float64, which on the usual schedules is everywhere; ours is always within rounding.
 """
 
 import math
@@ -8,14 +10,17 @@ import math
 import diffusers
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from raccord.sampler import steps
 from raccord.sampler.diffusers_schedulers import DDIMScheduler, DDPMScheduler
 
 A_STEP, A_RUN = 2e-5, 1e-4
-GRID = settings(derandomize=True, database=None, deadline=None, max_examples=60)
+# half an ulp of float32
+OURS_A_STEP = 2**-24
+PHASES = [Phase.explicit, Phase.generate, Phase.shrink]
+GRID = settings(phases=PHASES, derandomize=True, database=None, deadline=None, max_examples=40)
 SHAPE = (2, 3, 5, 4)
 
 COMMON = {
@@ -68,33 +73,51 @@ class Model:
         picture = self.picture + 0.1 * torch.randn(SHAPE, generator=self.generator)
         if kind == "sample":
             return picture
-        # at alpha_bar near 1 the noise of the sample is not to be seen, and a model guesses about its prior
-        noise = (sample - math.sqrt(alpha) * picture) / math.sqrt(max(1 - alpha, 0.01))
+        # what a model calls noise stays in the range of noise, however little of it the sample shows
+        noise = ((sample - math.sqrt(alpha) * picture) / math.sqrt(1 - alpha)).clamp(-4, 4)
         return noise if kind == "epsilon" else math.sqrt(alpha) * noise - math.sqrt(1 - alpha) * picture
 
 
 def compare(ours, theirs, count, seed, step):
-    """Each step from the same sample, and the two trajectories; the largest relative errors of both."""
+    """Assert that each step from one sample, and the two whole runs, agree as the top of this file says."""
     ours.set_timesteps(count)
     theirs.set_timesteps(count)
     assert torch.equal(ours.timesteps, theirs.timesteps)
+    config = ours.config
+    usual = (
+        config.num_train_timesteps == 1000
+        and config.beta_schedule != "squaredcos_cap_v2"
+        and not config.rescale_betas_zero_snr
+    )
+
+    def agree(one, two, truth, ours_within, within):
+        assert one.dtype == two.dtype == torch.float32
+        assert one.shape == two.shape
+        assert relative(one, truth) <= ours_within
+        # `not <` holds for NaN too: at zero SNR and eta 1 diffusers may take the root of a rounding below 0
+        assert relative(one, two) < within or (not usual and not relative(two, truth) < within - ours_within)
+
     model = Model(seed, lambda timestep: ours._levels[timestep])
     sample = model.start(int(ours.timesteps[0]))
-    run_ours = run_theirs = sample
-    errors = []
+    run_ours, run_theirs, run_exact = sample, sample, sample.double()
     for timestep in ours.timesteps:
-        output = model(run_theirs, int(timestep), ours.config.prediction_type)
-        noise_seed = seed + int(timestep)
-        one, _ = step(ours, output, timestep, run_theirs, noise_seed)
-        two, original = step(theirs, output, timestep, run_theirs, noise_seed)
-        assert one.shape == two.shape
-        errors.append(relative(one, two))
-        run_ours, run_theirs = step(ours, output, timestep, run_ours, noise_seed)[0], two
-    return max(errors), relative(run_ours, run_theirs)
+        output = model(run_theirs, int(timestep), config.prediction_type)
+        key = seed + int(timestep)
+        two, two_original = step(theirs, output, timestep, run_theirs, key)
+        one, one_original = step(ours, output, timestep, run_theirs, key)
+        truth, truth_original = step(ours, output.double(), timestep, run_theirs.double(), key)
+        agree(one, two, truth, OURS_A_STEP, A_STEP)
+        agree(one_original, two_original, truth_original, OURS_A_STEP, A_STEP)
+        run_ours = step(ours, output, timestep, run_ours, key)[0]
+        run_exact = step(ours, output.double(), timestep, run_exact, key)[0]
+        run_theirs = two
+    # a rounding at the noisy end grows with the signal when the noise is what is given
+    growth = 1 / math.sqrt(ours._levels[int(ours.timesteps[0])]) if config.prediction_type == "epsilon" else 10
+    agree(run_ours, run_theirs, run_exact, 2 * OURS_A_STEP * growth, A_RUN)
 
 
 def test_the_grids_counts_have_the_right_length_in_diffusers():
-    # 61 is the first `trailing` count that diffusers gets wrong; the grid below stays under it
+    # 61 is the first `trailing` count that diffusers gets wrong; the grids below stay under it
     theirs = diffusers.DDIMScheduler(timestep_spacing="trailing")
     theirs.set_timesteps(61)
     assert len(theirs.timesteps) == 62
@@ -106,7 +129,7 @@ def test_the_grids_counts_have_the_right_length_in_diffusers():
 @GRID
 @given(
     draw=st.fixed_dictionaries({**COMMON, "set_alpha_to_one": st.booleans()}),
-    count=st.integers(1, 50),
+    count=st.integers(1, 30),
     eta=st.sampled_from([0.0, 0.3, 1.0]),
     clipped=st.booleans(),
     seed=st.integers(0, 2**31),
@@ -116,15 +139,16 @@ def test_ddim_is_diffusers_with_its_previous_step(draw, count, eta, clipped, see
     theirs = diffusers.DDIMScheduler(**arguments)
     ours = DDIMScheduler(**arguments, previous_step="diffusers")
 
-    def step(scheduler, output, timestep, sample, noise_seed):
-        generators = [torch.Generator().manual_seed(noise_seed + row) for row in range(SHAPE[0])]
+    def step(scheduler, output, timestep, sample, key):
+        generators = [torch.Generator().manual_seed(key + row) for row in range(SHAPE[0])]
+        noise = {"generator": generators}
+        if output.dtype == torch.float64:
+            noise = {"variance_noise": torch.cat([torch.randn(1, *SHAPE[1:], generator=each) for each in generators])}
         return scheduler.step(
-            output, timestep, sample, eta=eta, use_clipped_model_output=clipped, generator=generators, return_dict=False
+            output, timestep, sample, eta=eta, use_clipped_model_output=clipped, return_dict=False, **noise
         )
 
-    a_step, a_run = compare(ours, theirs, count, seed, step)
-    assert a_step < A_STEP
-    assert a_run < A_RUN
+    compare(ours, theirs, count, seed, step)
 
 
 @GRID
@@ -138,7 +162,7 @@ def test_ddim_is_diffusers_with_its_previous_step(draw, count, eta, clipped, see
             ),
         }
     ),
-    count=st.integers(1, 50),
+    count=st.integers(1, 30),
     seed=st.integers(0, 2**31),
 )
 def test_ddpm_is_diffusers(draw, count, seed):
@@ -148,15 +172,15 @@ def test_ddpm_is_diffusers(draw, count, seed):
     if arguments["variance_type"] == "learned_range":
         predicted = predicted * 2 - 1
 
-    def step(scheduler, output, timestep, sample, noise_seed):
+    def step(scheduler, output, timestep, sample, key):
+        noise = {"generator": torch.Generator().manual_seed(key)}
+        if output.dtype == torch.float64:
+            noise = {"variance_noise": torch.randn(SHAPE, generator=noise["generator"])}
         if arguments["variance_type"].startswith("learned"):
             output = torch.cat([output, predicted], dim=1)
-        generator = torch.Generator().manual_seed(noise_seed)
-        return scheduler.step(output, timestep, sample, generator=generator, return_dict=False)
+        return scheduler.step(output, timestep, sample, return_dict=False, **noise)
 
-    a_step, a_run = compare(ours, theirs, count, seed, step)
-    assert a_step < A_STEP
-    assert a_run < A_RUN
+    compare(ours, theirs, count, seed, step)
 
 
 @pytest.mark.parametrize("spacing", ["leading", "trailing", "linspace"])

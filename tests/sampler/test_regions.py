@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from raccord.sampler.plan import Entity, Frame, Item, Plan
 from raccord.sampler.regions import LEAST_CELLS, latent_box, region_maps
 
@@ -55,9 +56,10 @@ def test_feather_is_the_convolved_box_averaged_over_the_cell(box, feather):
     found = region_maps(frame_of(box), cells, cells, feather=feather).share[1].reshape(cells, cells)
     centres = (np.arange(fine) + 0.5) / fine
     # the frame's own edge is hard: a box that touches it does not fade into the outside
-    edges = [-np.inf if e <= 0 else np.inf if e >= 1 else e for e in Frame.model_validate(
-        {"id": "f", "prompt": "p", "items": [{"entity": "e", "box": box}]}
-    ).items[0].box]
+    edges = [
+        -np.inf if e <= 0 else np.inf if e >= 1 else e
+        for e in Frame.model_validate({"id": "f", "prompt": "p", "items": [{"entity": "e", "box": box}]}).items[0].box
+    ]
 
     def profile(low, high):
         inside = scipy_stats.norm.cdf((high - centres) / feather) - scipy_stats.norm.cdf((low - centres) / feather)
@@ -88,7 +90,8 @@ def test_a_tiny_item_owns_its_cells_on_the_coarsest_grid(grid):
 def test_an_item_behind_another_of_the_same_box_is_reported():
     frame = frame_of([0.2, 0.2, 0.4, 0.4], [0.0, 0.0, 1.0, 1.0], z=[0, 1])
     maps = region_maps(frame, 8, 8, feather=0.0)
-    assert maps.hidden == () and (maps.owner == 1).sum() >= 1
+    assert maps.hidden == ()
+    assert (maps.owner == 1).sum() >= 1
 
 
 @given(box=boxes(), cells=st.integers(1, 40))

@@ -1,4 +1,4 @@
-"""The story loop on a pipeline with random weights: same plan, same pixels, whatever is drawn before, beside or after."""
+"""The story loop on a pipeline with random weights: same plan, same pixels, whatever else is drawn."""
 
 import numpy as np
 import pytest
