@@ -6,8 +6,10 @@ the frame prompt, or the entities it names appear there a second time. The uncon
 everywhere, except inside items with negatives of their own.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -32,6 +34,7 @@ class FrameConditioning:
     entities: entity ids of the items, in the order of the owner maps (owner 1 = entities[0]).
     interacts: pairs of 1-based item numbers that may see each other in the later steps.
     guidance: 1-based item number -> factor on the guidance inside the item, only where it is not 1.
+    masks: entity id -> free-form mask that stands in for the item's box.
     """
 
     frame: Frame
@@ -43,6 +46,7 @@ class FrameConditioning:
     latent_width: int
     beta: float
     has_background: bool
+    masks: Mapping[str, np.ndarray]
     _negative_owners: tuple[int, ...]
     _maps: dict[tuple[int, int], RegionMaps] = field(default_factory=dict, repr=False)
     _weights: dict[tuple[bool, int, int], Tensor] = field(default_factory=dict, repr=False)
@@ -60,7 +64,8 @@ class FrameConditioning:
         """Owner and shares on a grid, computed once."""
         key = (height, width)
         if key not in self._maps:
-            self._maps[key] = region_maps(self.frame, height, width, feather=_FEATHER_CELLS / self.latent_width)
+            feather = _FEATHER_CELLS / self.latent_width
+            self._maps[key] = region_maps(self.frame, height, width, feather=feather, masks=self.masks)
         return self._maps[key]
 
     def weights(self, conditional: bool, height: int, width: int) -> Tensor:
@@ -79,7 +84,9 @@ class FrameConditioning:
         return self._weights[key]
 
 
-def frame_conditioning(plan: Plan, frame: Frame, *, latent_width: int, beta: float) -> FrameConditioning:
+def frame_conditioning(
+    plan: Plan, frame: Frame, *, latent_width: int, beta: float, masks: Mapping[str, np.ndarray] | None = None
+) -> FrameConditioning:
     """The conditioning of one frame of a plan.
 
     Args:
@@ -87,6 +94,7 @@ def frame_conditioning(plan: Plan, frame: Frame, *, latent_width: int, beta: flo
         frame: one of its frames.
         latent_width: columns of the latent grid; the feather is half a cell of it.
         beta: share of the frame prompt inside items, 0..1.
+        masks: entity id -> free-form mask [H, W] in 0..1 that stands in for the item's box.
     """
     cards = {entity.id: entity for entity in plan.entities}
     numbers = {item.entity: number for number, item in enumerate(frame.items, start=1)}
@@ -113,5 +121,6 @@ def frame_conditioning(plan: Plan, frame: Frame, *, latent_width: int, beta: flo
         latent_width=latent_width,
         beta=beta,
         has_background=bool(background),
+        masks=dict(masks or {}),
         _negative_owners=tuple(owners),
     )

@@ -78,6 +78,13 @@ class Model:
             self._pooled[text] = encoded[2][0]
         return encoded[0][0]
 
+    def token_count(self, text: str) -> tuple[int, int]:
+        """(tokens of a text, marks of begin and end included; most tokens the text encoder hears)."""
+        tokenizer = self.pipe.tokenizer
+        if tokenizer is None:
+            return 0, 0
+        return len(tokenizer(text, truncation=False, verbose=False).input_ids), tokenizer.model_max_length
+
     def added_conditions(self, texts: Sequence[str], size: Sequence[int]) -> dict[str, Tensor] | None:
         """SDXL's pooled text and size conditions for a batch of texts; None for models without them."""
         if not self.has_pooled_text:

@@ -5,7 +5,7 @@ and everything wrong with it is a `PlanError`. Constructing `Plan(...)` in Pytho
 `read_plan` does. docs/plan.md is the reference of the format.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from difflib import get_close_matches
 from hashlib import sha256
 from typing import Annotated, Any, Self
@@ -196,7 +196,8 @@ def plan_schema() -> dict[str, Any]:
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **Plan.model_json_schema()}
 
 
-def _hints(model: type) -> Any:
+def _hints(model: type) -> Callable[[tuple[str | int, ...], str], str]:
+    """What to do about a broken field of `model`, or of the parts within it."""
     parts = {"entities": Entity, "frames": Frame, "items": Item}
 
     def hint(path: tuple[str | int, ...], kind: str) -> str:

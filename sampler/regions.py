@@ -7,7 +7,7 @@ that the maps are the same bits on every machine.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,17 +26,21 @@ class RegionMaps:
 
     owner: uint8 [N], 0 = background, 1..E = the item that rules the cell.
     share: float32 [E + 1, N], share[0] = background; each column sums to 1 exactly.
-    hidden: indices (0-based) of items that no cell could be found for.
+    starved: indices (0-based) of items that had fewer than LEAST_CELLS cells of their own before they were given some.
+    hidden: indices of items that no cell could be found for.
     """
 
     height: int
     width: int
     owner: np.ndarray
     share: np.ndarray
+    starved: tuple[int, ...]
     hidden: tuple[int, ...]
 
 
-def region_maps(frame: Frame, height: int, width: int, *, feather: float) -> RegionMaps:
+def region_maps(
+    frame: Frame, height: int, width: int, *, feather: float, masks: Mapping[str, np.ndarray] | None = None
+) -> RegionMaps:
     """Maps of a frame on a grid.
 
     Args:
@@ -45,8 +49,16 @@ def region_maps(frame: Frame, height: int, width: int, *, feather: float) -> Reg
         width: columns of the grid, >= 1.
         feather: standard deviation of the soft edge in frame units (0.5 / latent width is half a latent cell);
             0 = plain area coverage.
+        masks: entity id -> free-form mask of the whole frame, floating [H, W] in 0..1 of any size, averaged over each
+            cell; it stands in for the item's box.
     """
-    coverages = [_coverage(item.box, height, width, feather) for item in frame.items]
+    masks = masks or {}
+    coverages = [
+        _mask_coverage(masks[item.entity], height, width)
+        if item.entity in masks
+        else _coverage(item.box, height, width, feather)
+        for item in frame.items
+    ]
     left = np.ones(height * width)
     share = np.zeros((len(coverages) + 1, height * width))
     for index in sorted(range(len(coverages)), key=lambda i: (frame.items[i].z, i), reverse=True):
@@ -56,8 +68,8 @@ def region_maps(frame: Frame, height: int, width: int, *, feather: float) -> Reg
     share[0] = left
     owner = np.where(share[1:].sum(0) >= 0.5, share[1:].argmax(0) + 1, 0) if coverages else np.zeros(left.shape)
     owner = owner.astype(np.uint8)
-    hidden = _guarantee_cells(owner, share, coverages)
-    return RegionMaps(height, width, owner, share.astype(np.float32), hidden)
+    starved, hidden = _guarantee_cells(owner, share, coverages)
+    return RegionMaps(height, width, owner, share.astype(np.float32), starved, hidden)
 
 
 def latent_box(box: Sequence[float], height: int, width: int) -> tuple[int, int, int, int]:
@@ -71,6 +83,18 @@ def _coverage(box: Sequence[float], height: int, width: int, feather: float) -> 
     rows = _interval_coverage(box[1], box[3], height, feather)
     columns = _interval_coverage(box[0], box[2], width, feather)
     return np.outer(rows, columns).reshape(-1)
+
+
+def _mask_coverage(mask: np.ndarray, height: int, width: int) -> np.ndarray:
+    return (_averaging(height, mask.shape[0]) @ mask @ _averaging(width, mask.shape[1]).T).clip(0.0, 1.0).reshape(-1)
+
+
+def _averaging(cells: int, pixels: int) -> np.ndarray:
+    """[cells, pixels]: row i averages over the pixels that cell i covers, shared pixels in proportion."""
+    cell_edges, pixel_edges = np.arange(cells + 1) / cells, np.arange(pixels + 1) / pixels
+    low = np.maximum(cell_edges[:-1, None], pixel_edges[None, :-1])
+    high = np.minimum(cell_edges[1:, None], pixel_edges[None, 1:])
+    return np.maximum(high - low, 0.0) * cells
 
 
 def _interval_coverage(low: float, high: float, cells: int, feather: float) -> np.ndarray:
@@ -106,14 +130,17 @@ def _ramp(u: float, sigma: float) -> float:
     return sigma * (s * 0.5 * math.erfc(-s / math.sqrt(2)) + math.exp(-s * s / 2) / math.sqrt(2 * math.pi))
 
 
-def _guarantee_cells(owner: np.ndarray, share: np.ndarray, coverages: list[np.ndarray]) -> tuple[int, ...]:
+def _guarantee_cells(
+    owner: np.ndarray, share: np.ndarray, coverages: list[np.ndarray]
+) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """Give every item at least LEAST_CELLS cells, best covered first, never below LEAST_CELLS for another item."""
-    hidden = []
+    starved, hidden = [], []
     for index, coverage in enumerate(coverages):
         mine = index + 1
         missing = min(LEAST_CELLS, owner.size) - int((owner == mine).sum())
         if missing <= 0:
             continue
+        starved.append(index)
         order = np.lexsort((np.arange(owner.size), -coverage))
         for cell in order:
             if missing == 0 or coverage[cell] <= 0:
@@ -127,4 +154,4 @@ def _guarantee_cells(owner: np.ndarray, share: np.ndarray, coverages: list[np.nd
             missing -= 1
         if not (owner == mine).any():
             hidden.append(index)
-    return tuple(hidden)
+    return tuple(starved), tuple(hidden)

@@ -136,6 +136,6 @@ def _cosine_alpha_bar(time: float) -> float:
 
 def _laplace_alpha_bar(time: float) -> float:
     # diffusers and its source code take the root of snr / (1 + snr) here; kept, since models were trained with it
-    log_snr = -0.5 * math.copysign(1.0, 0.5 - time) * math.log(1.0 - 2.0 * abs(0.5 - time) + 1e-6)
+    log_snr = -math.copysign(0.5, 0.5 - time) * math.log(1.0 - 2.0 * abs(0.5 - time) + 1e-6)
     snr = math.exp(log_snr)
     return math.sqrt(snr / (1.0 + snr))

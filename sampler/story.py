@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
@@ -60,6 +61,11 @@ class Story:
         eta: DDIM's eta in 0..1; 0 is deterministic, above it the step noise is keyed.
         backend: kernel backend to force.
         calibration: constants of the model; None = those stored with it.
+        masks: (frame id, entity id) -> free-form mask of the whole frame, floating [H, W] in 0..1 of any size; it
+            stands in for the item's box in all maps, while the noise is still laid by the box.
+
+    Raises:
+        ValueError: steps below 1, a size the model cannot draw, or a mask for an item the plan does not have.
     """
 
     def __init__(
@@ -72,9 +78,11 @@ class Story:
         eta: float = 0.0,
         backend: str | None = None,
         calibration: Calibration | None = None,
+        masks: Mapping[tuple[str, str], np.ndarray] | None = None,
     ) -> None:
         if steps < 1:
             raise ValueError(f"steps must be at least 1, got {steps}")
+        self.masks = checked_masks(plan, masks or {})
         self.plan = plan
         self.model = Model(pipe)
         self.calibration = calibration or self.model.calibration()
@@ -101,6 +109,11 @@ class Story:
             "style": self.plan.style,
             "frame": frame.model_dump(mode="json"),
             "entities": [e.model_dump(mode="json") for e in self.plan.entities if e.id in here],
+            "masks": {
+                entity: [list(mask.shape), hashlib.sha256(mask.tobytes()).hexdigest()]
+                for (name, entity), mask in self.masks.items()
+                if name == frame_id
+            },
             "steps": self.steps,
             "guidance": self.guidance,
             "eta": self.eta,
@@ -138,16 +151,36 @@ class Story:
         entities = [item.entity for item in frame.items]
         self.cast(entities, progress=progress)
         calls = self.unet_calls
-        conditioning = self._conditioning(frame)
+        conditioning = self._conditioning(frame, {entity: m for (f, entity), m in self.masks.items() if f == frame_id})
         with self._controller:
             latent, report = self._draw(frame, conditioning, progress)
         pixels = self.model.decode(latent)
         report["unet_calls"] = self.unet_calls - calls
+        report["warnings"] = self._warnings(conditioning)
         digest = hashlib.sha256(pixels.tobytes()).hexdigest()
         return DrawnFrame(frame_id, Image.fromarray(pixels), digest, report)
 
-    def _conditioning(self, frame: Frame) -> FrameConditioning:
-        return frame_conditioning(self.plan, frame, latent_width=self._shape[2], beta=self.calibration.beta)
+    def _conditioning(self, frame: Frame, masks: Mapping[str, np.ndarray] | None = None) -> FrameConditioning:
+        width, beta = self._shape[2], self.calibration.beta
+        return frame_conditioning(self.plan, frame, latent_width=width, beta=beta, masks=masks)
+
+    def _warnings(self, conditioning: FrameConditioning) -> list[str]:
+        """What a person should know about the frame: items too small or hidden, texts the model cannot hear whole."""
+        coarsest = 2 ** (len(self.model.unet.config.block_out_channels) - 1)
+        _, height, width = self._shape
+        maps = conditioning.maps(-(-height // coarsest), -(-width // coarsest))
+        names = conditioning.entities
+        found = [f"{names[i]}: no cell is left for it behind the others; move it or raise its z" for i in maps.hidden]
+        found += [
+            f"{names[i]}: too small for the coarsest attention, {maps.width} x {maps.height} cells; enlarge its box"
+            for i in maps.starved
+            if i not in maps.hidden
+        ]
+        for text in dict.fromkeys((*conditioning.texts, *conditioning.negatives)):
+            tokens, most = self.model.token_count(text)
+            if tokens > most:
+                found.append(f"the text encoder hears {most} of the {tokens} tokens of {text[:60]!r}; shorten it")
+        return found
 
     @torch.no_grad()
     def _cast_one(self, entity: Entity, progress: Progress | None) -> EntityMemory:
@@ -365,6 +398,24 @@ class Story:
             (gradient,) = torch.autograd.grad(wanted, moved)
         size = gradient.square().mean().sqrt()
         return sample + _GUIDANCE_MOVE * gradient / size if float(size) > 0 else sample
+
+
+def checked_masks(plan: Plan, masks: Mapping[tuple[str, str], np.ndarray]) -> dict[tuple[str, str], np.ndarray]:
+    """The masks as float64 arrays.
+
+    Raises:
+        ValueError: a mask is not [H, W] in 0..1, or belongs to no item of the plan.
+    """
+    items = {(frame.id, item.entity) for frame in plan.frames for item in frame.items}
+    checked = {}
+    for key, mask in masks.items():
+        array = np.ascontiguousarray(mask, dtype=np.float64)
+        if key not in items:
+            raise ValueError(f"masks: the plan has no item for (frame, entity) {key!r}; it has {sorted(items)}")
+        if array.ndim != 2 or array.size == 0 or not ((array >= 0) & (array <= 1)).all():
+            raise ValueError(f"masks: {key!r} must be [H, W] with values in 0..1, got shape {list(array.shape)}")
+        checked[key] = array
+    return checked
 
 
 class _Attempt(NamedTuple):

@@ -94,6 +94,22 @@ def test_an_item_behind_another_of_the_same_box_is_reported():
     assert (maps.owner == 1).sum() >= 1
 
 
+@given(box=boxes(), pixels=st.sampled_from([16, 24, 40]))
+@settings(max_examples=20, deadline=None, derandomize=True)
+def test_a_mask_of_a_box_is_that_box(box, pixels):
+    item = frame_of(box).items[0].box
+    snapped = [round(edge * pixels) / pixels for edge in item]
+    if snapped[2] - snapped[0] < 1 / 32 or snapped[3] - snapped[1] < 1 / 32:
+        return
+    centres = (np.arange(pixels) + 0.5) / pixels
+    inside = [(centres > snapped[axis]) & (centres < snapped[axis + 2]) for axis in (0, 1)]
+    mask = np.outer(inside[1], inside[0]).astype(float)
+    by_mask = region_maps(frame_of(item), 8, 8, feather=0.0, masks={"e00": mask})
+    by_box = region_maps(frame_of(snapped), 8, 8, feather=0.0)
+    # the plan's boxes lie on a grid of 1/1024, the mask's edges need not
+    np.testing.assert_allclose(by_mask.share, by_box.share, atol=8 * 2 / 1024 + 1 / 1024)
+
+
 @given(box=boxes(), cells=st.integers(1, 40))
 @settings(max_examples=40, deadline=None, derandomize=True)
 def test_latent_boxes_are_not_empty_and_inside(box, cells):

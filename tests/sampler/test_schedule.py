@@ -184,7 +184,7 @@ LEADING = (
             lambda: schedule.checked_timesteps([9, 4, 4], train_steps=10),
             "timesteps must descend, got 4 and then 4 at position 2",
         ),
-        (lambda: schedule.checked_timesteps([10, 4], train_steps=10), "timesteps must lie in 0..9, got 4..10"),
+        (lambda: schedule.checked_timesteps([10, 7, 4], train_steps=10), "timesteps must lie in 0..9, got 4..10"),
         (lambda: schedule.checked_timesteps([4, -1], train_steps=10), "timesteps must lie in 0..9, got -1..4"),
     ],
 )

@@ -201,6 +201,31 @@ def test_calibration_refuses_what_is_out_of_range(tmp_path):
     assert read_calibration(tmp_path / "none") == Calibration()
 
 
+def test_a_free_form_mask_stands_in_for_the_box(tiny_pipe):
+    plan = story_plan()
+    left = np.zeros((10, 10))
+    left[:, :5] = 1.0
+    story = Story(tiny_pipe, plan, steps=2, calibration=QUICK, masks={("alone", "cat"): left})
+    plain = Story(tiny_pipe, plan, steps=2, calibration=QUICK)
+    assert story.frame_key("alone") != plain.frame_key("alone")
+    assert story.frame_key("meet") == plain.frame_key("meet")
+    assert story.frame("alone").pixels_sha256 != plain.frame("alone").pixels_sha256
+    with pytest.raises(ValueError, match="no item for"):
+        Story(tiny_pipe, plan, masks={("empty", "cat"): left})
+    with pytest.raises(ValueError, match=r"values in 0\.\.1"):
+        Story(tiny_pipe, plan, masks={("alone", "cat"): left * 2})
+
+
+def test_warnings_name_what_cannot_be_drawn_well(tiny_pipe):
+    plan = story_plan()
+    small = plan.frames[1].items[0].model_copy(update={"box": [0.4, 0.4, 0.5, 0.5], "action": "sitting " * 40})
+    crowded = story_plan(frames=[plan.frames[1].model_copy(update={"items": [small]})])
+    warnings = Story(tiny_pipe, crowded, steps=1, calibration=QUICK).frame("alone").report["warnings"]
+    assert [w.split(":")[0] for w in warnings if "too small" in w] == ["cat"]
+    assert sum("text encoder hears 32 of" in w for w in warnings) == 1
+    assert Story(tiny_pipe, plan, steps=1, calibration=QUICK).frame("empty").report["warnings"] == []
+
+
 def test_item_weight_scales_guidance_inside_the_item(tiny_pipe):
     """Weight 0 takes the text's pull from the item's cells: there the guided output is the unconditional one."""
     plan = story_plan()

@@ -1,0 +1,60 @@
+# `make story` and `make test` each set up .venv with pinned versions, once, and then do their job.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.ONESHELL:
+.SILENT:
+.DEFAULT_GOAL := help
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+OUT := out/story
+# builds, too, take the pinned tools
+PIP := PIP_CONSTRAINT=$(CURDIR)/constraints.txt PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/python -m pip install --quiet
+BUILT_FROM := pyproject.toml CMakeLists.txt $(wildcard csrc/*)
+
+# The repository root holds a folder `kernels`; a PyPI package of that name exists and diffusers looks for it.
+export PYTHONSAFEPATH := 1
+export HF_HUB_OFFLINE := 1
+
+.PHONY: help story test lint clean
+
+help:
+	echo "make story   set up, then draw examples/story.txt into $(OUT)"
+	echo "make test    set up, then run the tests"
+	echo "make lint    set up, then check style and types"
+	echo "make clean   remove .venv and everything built"
+
+story: $(VENV)/run.stamp
+	$(BIN)/raccord story examples/story.txt --out $(OUT)
+	echo "pictures: $(CURDIR)/$(OUT)  (open $(OUT)/index.html)"
+
+test: $(VENV)/test.stamp
+	echo "tests: $(CURDIR)/tests, in $(CURDIR)/$(VENV)"
+	$(BIN)/python -m pytest -q
+
+lint: $(VENV)/test.stamp
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/pyright
+
+clean:
+	rm -rf $(VENV) build dist out
+
+# torch by itself first: it decides what the others resolve to.
+$(VENV)/torch.stamp: constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "raccord needs Python 3.11 or newer: make PYTHON=python3.11 ...")'
+	echo "setting up $(CURDIR)/$(VENV): torch first, then the rest, as constraints.txt pins them"
+	$(PYTHON) -m venv $(VENV) || { echo "no venv: on Debian, apt install python3-venv" >&2; exit 1; }
+	$(PIP) torch
+	touch $@
+
+$(VENV)/run.stamp: $(VENV)/torch.stamp $(BUILT_FROM)
+	echo "installing raccord and what it needs"
+	$(PIP) --editable .
+	touch $@
+
+$(VENV)/test.stamp: $(VENV)/run.stamp
+	echo "installing the tools of the tests"
+	$(PIP) --editable '.[triton,test,lint]'
+	touch $@

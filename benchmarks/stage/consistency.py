@@ -1,0 +1,118 @@
+"""What each mechanism adds on the stage: the same stories drawn plainly, with regions, casting, bank and repair.
+
+    .venv/bin/python benchmarks/stage/consistency.py [--stories 8]
+
+Writes `benchmarks/results/consistency.json`. Item success: at least 20 % of the item's box shows its colour (the colour
+part of MIG, arXiv 2402.05408). Outside: share of body-coloured pixels in no box. Same colour: over pairs of frames, how
+often the main body colour in an entity's box is the same, for entities whose text names no colour.
+"""
+
+import argparse
+import dataclasses
+import itertools
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "benchmarks"))
+
+SEED = 9_000_001
+
+
+def main() -> None:
+    """Draw all variants, read them back, write the figures."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--stories", type=int, default=8, help="of each kind: colours named, colours left open")
+    parser.add_argument("--frames", type=int, default=3)
+    parser.add_argument("--steps", type=int, default=25)
+    parser.add_argument("--sheet", type=Path, help="also write a contact sheet of the first story here (PNG)")
+    arguments = parser.parse_args()
+
+    import numpy as np
+    import torch
+    from PIL import Image
+    from raccord.sampler.calibration import read_calibration
+    from raccord.sampler.diffusers_pipeline import load_pipeline
+    from raccord.sampler.story import Story
+
+    from stage.files import write_json
+    from stage.plans import TruePlan, sample_plan
+    from stage.readers import box_mask, main_colour, read_colours
+
+    pipe = load_pipeline(ROOT / "models" / "stage")
+    full = read_calibration(ROOT / "models" / "stage")
+    off: dict[str, Any] = {"casting_candidates": 1, "bank_weight": 0.0, "presence_threshold": None}
+    variants: dict[str, dict[str, Any] | None] = {
+        "frame prompt only": None,
+        "+ regions, isolation, anchored noise": off,
+        "+ cast noise": off | {"casting_candidates": full.casting_candidates},
+        "+ entity bank": {"presence_threshold": None},
+        "+ presence check and repair": {},
+    }
+
+    def drawn(true: TruePlan, changes: dict[str, Any] | None) -> tuple[list[Any], int, float]:
+        plan = true.plan
+        if changes is None:
+            plan = plan.model_copy(update={"frames": [f.model_copy(update={"items": [], "background": ""}) for f in plan.frames]})
+        story = Story(pipe, plan, steps=arguments.steps, calibration=dataclasses.replace(full, **changes or {}))
+        began = time.process_time()
+        pictures = [np.asarray(story.frame(frame.id).image) for frame in plan.frames]
+        return pictures, story.unet_calls, time.process_time() - began
+
+    rows, sheet = [], []
+    for name, changes in variants.items():
+        success, outside, same, calls, seconds = [], [], [], 0, 0.0
+        for number in range(arguments.stories):
+            true = sample_plan(SEED, number, frames=arguments.frames, named_colours=True)
+            pictures, used, cpu = drawn(true, changes)
+            calls, seconds = calls + used, seconds + cpu
+            readings = [read_colours(p, items) for p, items in zip(pictures, true.frames, strict=True)]
+            success += [hit for reading in readings for hit in reading.successes]
+            outside += [reading.outside for reading in readings]
+            if number == 0:
+                sheet.append(pictures)
+            open_ = sample_plan(SEED + 1, number, frames=arguments.frames, named_colours=False)
+            pictures, used, cpu = drawn(open_, changes)
+            calls, seconds = calls + used, seconds + cpu
+            for entity in range(2):
+                seen = []
+                for picture, items in zip(pictures, open_.frames, strict=True):
+                    mask = box_mask(items[entity].box, *picture.shape[:2])
+                    seen.append(main_colour(picture[mask.any(1)][:, mask.any(0)]))
+                same += [a is not None and a == b for a, b in itertools.combinations(seen, 2)]
+        row = {
+            "variant": name,
+            "item_success": sum(success) / len(success),
+            "outside": sum(outside) / len(outside),
+            "same_colour": sum(same) / len(same),
+            "items": len(success),
+            "pairs": len(same),
+            "unet_calls_per_frame": calls / (2 * arguments.stories * arguments.frames),
+            "cpu_seconds_per_frame": seconds / (2 * arguments.stories * arguments.frames),
+        }
+        rows.append(row)
+        print(row, flush=True)
+    write_json(
+        ROOT / "benchmarks" / "results" / "consistency.json",
+        {
+            "command": f"benchmarks/stage/consistency.py --stories {arguments.stories} --frames {arguments.frames} --steps {arguments.steps}",
+            "model": Story(pipe, sample_plan(SEED, 0, frames=1, named_colours=True).plan).model.weights_hash()[:16],
+            "torch": torch.__version__,
+            "threads": torch.get_num_threads(),
+            "calibration": dataclasses.asdict(full),
+            "rows": rows,
+        },
+    )
+    if arguments.sheet:
+        side = 160
+        page = Image.new("RGB", (side * arguments.frames, side * len(sheet)), "white")
+        for y, pictures in enumerate(sheet):
+            for x, picture in enumerate(pictures):
+                page.paste(Image.fromarray(picture).resize((side - 8, side - 8), Image.Resampling.LANCZOS), (x * side + 4, y * side + 4))
+        page.save(arguments.sheet)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,58 @@
+"""Writing of the trained model as a diffusers folder that `StableDiffusionPipeline.from_pretrained` loads."""
+
+import copy
+import hashlib
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from stage.files import replace_folder, write_json
+from stage.networks import build_scheduler
+
+CARD, SUMS = "README.md", "SHA256SUMS"
+
+
+def export(target: Path, *, tokenizer: Any, autoencoder: Any, text_encoder: Any, unet: Any) -> None:
+    """Write safetensors (half precision but for the text encoder), configs, tokenizer, scheduler, `model_index.json` and `SHA256SUMS` to `target`.
+
+    The folder is built beside `target` and renamed into its place. A model card already in `target` is kept.
+    """
+    import diffusers
+
+    fresh = target.with_name(f".{target.name}.{os.getpid()}")
+    shutil.rmtree(fresh, ignore_errors=True)
+    fresh.mkdir(parents=True)
+    # diffusers reads half-precision files into float32 modules; transformers 5 keeps the file's type, so the text encoder stays float32.
+    for name, module, dtype in (("vae", autoencoder, torch.float16), ("text_encoder", text_encoder, torch.float32), ("unet", unet, torch.float16)):
+        saved = copy.deepcopy(module).to(dtype, memory_format=torch.contiguous_format)
+        saved.save_pretrained(fresh / name, safe_serialization=True)
+    tokenizer.save_pretrained(fresh / "tokenizer")
+    build_scheduler().save_pretrained(fresh / "scheduler")
+    index = {
+        "_class_name": "StableDiffusionPipeline",
+        "_diffusers_version": diffusers.__version__,
+        "feature_extractor": [None, None],
+        "image_encoder": [None, None],
+        "requires_safety_checker": False,
+        "safety_checker": [None, None],
+        "scheduler": ["diffusers", "DDIMScheduler"],
+        "text_encoder": ["transformers", "CLIPTextModel"],
+        "tokenizer": ["transformers", "CLIPTokenizer"],
+        "unet": ["diffusers", "UNet2DConditionModel"],
+        "vae": ["diffusers", "AutoencoderKL"],
+    }
+    write_json(fresh / "model_index.json", index)
+    if (target / CARD).exists():
+        shutil.copyfile(target / CARD, fresh / CARD)
+    write_sums(fresh)
+    replace_folder(fresh, target)
+
+
+def write_sums(folder: Path) -> None:
+    """Write `SHA256SUMS` over every other file of the folder, in the format of sha256sum."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != SUMS)
+    lines = [f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.relative_to(folder).as_posix()}\n" for path in files]
+    (folder / SUMS).write_text("".join(lines))

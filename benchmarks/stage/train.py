@@ -1,0 +1,114 @@
+"""Joint training of the denoiser and the text encoder: v-prediction with zero terminal SNR, every draw keyed by (seed, step)."""
+
+import copy
+import math
+import time
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from stage.checkpoint import load_checkpoint, save_checkpoint
+from stage.config import StageConfig
+from stage.draws import key
+from stage.export import export
+from stage.files import write_json
+from stage.latents import batch_of_step
+from stage.networks import build_scheduler, build_text_encoder, build_unet
+
+
+class Trained(NamedTuple):
+    """Averaged text encoder and denoiser after the last step, and the loss curve [[step, loss], ...]."""
+
+    text_encoder: Any
+    unet: Any
+    curve: list[Any]
+
+
+def learning_rate(config: StageConfig, step: int) -> float:
+    """Linear warm-up, then half a cosine down to zero after the last step."""
+    warm = min(1.0, (step + 1) / config.warmup)
+    return config.rate * warm * 0.5 * (1 + math.cos(math.pi * step / config.steps))
+
+
+def loss_weight(snr: Tensor, gamma: float) -> Tensor:
+    """Weight of the v-prediction error, [B] -> [B]: min(SNR + 1, gamma) / (SNR + 1).
+
+    Min-SNR (Hang et al. 2023, arXiv:2303.09556, section 3.4) caps the weight of the x0 error, SNR + 1 for v-prediction, at gamma. Their min(SNR, gamma)
+    vanishes at zero SNR, where sampling starts and where layout and colours are decided; SNR + 1 under the same cap keeps the v error whole there.
+    """
+    return (snr + 1).clamp(max=gamma) / (snr + 1)
+
+
+@torch.no_grad()
+def average(target: nn.Module, source: nn.Module, decay: float) -> None:
+    """target <- decay * target + (1 - decay) * source, for all parameters; buffers are copied."""
+    torch._foreach_lerp_(list(target.parameters()), list(source.parameters()), 1 - decay)
+    for a, b in zip(target.buffers(), source.buffers(), strict=True):
+        a.copy_(b)
+
+
+def step_loss(config: StageConfig, step: int, *, latents: Tensor, tokens: Tensor, text_encoder: Any, unet: Any, alphas: Tensor) -> Tensor:
+    """The loss of one step; latents [B, C, h, w], tokens [B, T], alphas float32 [1000] (cumulative products)."""
+    generator = torch.Generator().manual_seed(key(config.seed, "diffusion", step))
+    noise = torch.randn(latents.shape, generator=generator).to(latents.device)
+    count = len(alphas)
+    # Stratified timesteps: one in every B-th of the range, which lowers the variance of the loss between steps.
+    strata = (torch.arange(len(latents)) + torch.rand(len(latents), generator=generator)) * (count / len(latents))
+    timesteps = strata.long().clamp(max=count - 1).to(latents.device)
+    alpha = alphas[timesteps]
+    signal, sigma = alpha.sqrt()[:, None, None, None], (1 - alpha).sqrt()[:, None, None, None]
+    states = text_encoder(tokens).last_hidden_state
+    # Salimans and Ho 2022 (arXiv:2202.00512), appendix D: v = alpha eps - sigma x0.
+    prediction = unet(signal * latents + sigma * noise, timesteps, states).sample
+    error = (prediction - (signal * noise - sigma * latents)).square().mean((1, 2, 3))
+    return (loss_weight(alpha / (1 - alpha), config.snr_gamma) * error).mean()
+
+
+def train(config: StageConfig, folder: Path, *, tokenizer: Any, autoencoder: Any, target: Path, stop: int | None = None) -> Trained:
+    """Train or resume; a run resumed from any checkpoint ends in the same bytes as one never stopped.
+
+    Args:
+        folder: holds `denoiser.safetensors` (checkpoint), `curve.json` and the caches.
+        target: the diffusers folder that receives the averaged weights every `export_every` steps.
+        stop: end after this step as if killed there, without a final checkpoint.
+    """
+    device = torch.device(config.device)
+    text_encoder = build_text_encoder(config, tokenizer).to(device).train()
+    unet = build_unet(config).to(device, memory_format=torch.channels_last).train()
+    averages = {"text_encoder_average": copy.deepcopy(text_encoder).eval(), "unet_average": copy.deepcopy(unet).eval()}
+    modules = {"text_encoder": text_encoder, "unet": unet, **averages}
+    parameters = [*text_encoder.parameters(), *unet.parameters()]
+    optimiser = torch.optim.AdamW(parameters, lr=config.rate, betas=(0.9, 0.99), weight_decay=config.weight_decay, fused=True)
+    checkpoint = folder / "denoiser.safetensors"
+    start, curve = load_checkpoint(checkpoint, modules, optimiser)
+    alphas = build_scheduler().alphas_cumprod.to(device)
+    empty = torch.tensor(tokenizer("", padding="max_length", max_length=tokenizer.model_max_length).input_ids)
+    began, recent = time.monotonic(), []
+    for step in range(start, config.steps if stop is None else stop):
+        batch = batch_of_step(config, folder, step, tokenizer=tokenizer, autoencoder=autoencoder, empty=empty)
+        for group in optimiser.param_groups:
+            group["lr"] = learning_rate(config, step)
+        latents = batch.latents.to(device, memory_format=torch.channels_last)
+        loss = step_loss(config, step, latents=latents, tokens=batch.tokens.to(device), text_encoder=text_encoder, unet=unet, alphas=alphas)
+        optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(parameters, 1.0)
+        optimiser.step()
+        decay = min(config.ema, (1 + step) / (10 + step))
+        average(averages["text_encoder_average"], text_encoder, decay)
+        average(averages["unet_average"], unet, decay)
+        recent.append(loss.item())
+        if (step + 1) % 50 == 0:
+            curve.append([step + 1, round(sum(recent) / len(recent), 5)])
+            rate = (step + 1 - start) * config.batch / (time.monotonic() - began)
+            print(f"step {step + 1} loss {curve[-1][1]:.4f} {rate:.1f} pictures/s", flush=True)
+            recent.clear()
+        done = step + 1 == config.steps
+        if (step + 1) % config.checkpoint_every == 0 or done:
+            save_checkpoint(checkpoint, modules, optimiser, step=step + 1, curve=curve)
+            write_json(folder / "curve.json", curve)
+        if (step + 1) % config.export_every == 0 or done:
+            export(target, tokenizer=tokenizer, autoencoder=autoencoder, text_encoder=averages["text_encoder_average"], unet=averages["unet_average"])
+    return Trained(averages["text_encoder_average"], averages["unet_average"], curve)

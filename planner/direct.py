@@ -1,0 +1,181 @@
+"""From a story to a plan: a language model forms the scene, plain code checks and repairs it."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from raccord.planner.compose import compose
+from raccord.planner.embedded import embedded_model
+from raccord.planner.language_model import ADAPTERS, LanguageModel, LanguageModelError, Written, load_language_model
+from raccord.planner.prompt import general_prompt, world_prompt
+from raccord.planner.reading import Reading, read_story, split_sentences
+from raccord.planner.repair import repair
+from raccord.planner.scene import Scene, rename, scene_schema
+from raccord.sampler.plan import Plan, PlanError
+
+DEFAULT_ADAPTER = "base"
+# A story is read at once; longer ones are told in parts.
+MAX_CHARACTERS = 8000
+_MAX_SENTENCES = 24
+_MAX_TOKENS = 4096
+_MAX_SECONDS = 300.0
+_DEFAULT_SIZE = (512, 512)
+
+
+class DirectError(ValueError):
+    """A story cannot become a plan with this model; the message says why and what to do."""
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """A plan and how it came about.
+
+    Attributes:
+        plan: a valid plan.
+        repairs: what was changed after the model had written its scene, one sentence each.
+        unknown_words: words of the story outside the model's world, in order, without repetition; they have no
+            effect on the plan.
+        tokens: number of tokens the model wrote.
+        seconds: wall time of everything, loading included.
+    """
+
+    plan: Plan
+    repairs: tuple[str, ...]
+    unknown_words: tuple[str, ...]
+    tokens: int
+    seconds: float
+
+
+def direct(
+    story: str,
+    *,
+    model: str | Path | LanguageModel | None = None,
+    adapter: str | None = DEFAULT_ADAPTER,
+    seed: int = 0,
+    size: tuple[int, int] | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Plan:
+    """The plan of a story; `propose` without its notes."""
+    return propose(story, model=model, adapter=adapter, seed=seed, size=size, progress=progress).plan
+
+
+def propose(
+    story: str,
+    *,
+    model: str | Path | LanguageModel | None = None,
+    adapter: str | None = DEFAULT_ADAPTER,
+    seed: int = 0,
+    size: tuple[int, int] | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Proposal:
+    """Turn a story into a plan: one frame a sentence. Greedy decoding, so equal arguments give equal plans on one
+    machine.
+
+    Args:
+        story: plain English, at most 8,000 characters; it can change text and boxes of the plan and nothing else.
+        model: None for the embedded model, a folder of any transformers causal LM, or one that is loaded already
+            (which keeps its adapter).
+        adapter: name of a LoRA adapter under `model/adapters`, None for none. "base" is ignored by a model that has
+            no adapters at all.
+        seed: the plan's seed, 0..2^63-1; the planner draws nothing itself.
+        size: (width, height) in pixels; None for the size of the model's world, or 512 x 512.
+        progress: called with (tokens done, most tokens possible) while the model writes.
+
+    Raises:
+        DirectError: the story is empty, too long or names nothing the model knows; or the model cannot be used or
+        does not finish.
+        EmbeddedModelError: the embedded model is damaged.
+    """
+    started = time.monotonic()
+    if not isinstance(story, str):
+        raise TypeError(f"story: must be text, got {type(story).__name__}")
+    if len(story) > MAX_CHARACTERS:
+        raise DirectError(
+            f"story: at most {MAX_CHARACTERS:,} characters can be directed at once, got {len(story):,}; "
+            "tell it in parts"
+        )
+    sentences = split_sentences(story)
+    if not sentences:
+        raise DirectError("story: holds no words; write two to five sentences about who is where and does what")
+    try:
+        language_model = _loaded(model, adapter)
+        reading = read_for(language_model, story, sentences)
+        scene, written = form_scene(language_model, reading, sentences, progress=progress)
+    except LanguageModelError as error:
+        raise DirectError(str(error)) from error
+    fixed = repair(scene, reading=reading)
+    world = language_model.world
+    size = size or (world.size if world else _DEFAULT_SIZE)
+    try:
+        plan = compose(fixed.scene, sentences=sentences, world=world, seed=seed, size=size)
+    except PlanError as error:
+        raise DirectError(f"the scene does not make a valid plan: {error}") from error
+    unknown = reading.unknown if reading else ()
+    return Proposal(plan, fixed.repairs, unknown, written.tokens, time.monotonic() - started)
+
+
+def _loaded(model: str | Path | LanguageModel | None, adapter: str | None) -> LanguageModel:
+    if isinstance(model, LanguageModel):
+        return model
+    folder = embedded_model("planner") if model is None else Path(model)
+    if adapter == DEFAULT_ADAPTER and not (folder / ADAPTERS).is_dir():
+        adapter = None
+    return load_language_model(folder, adapter=adapter)
+
+
+def read_for(language_model: LanguageModel, story: str, sentences: list[str]) -> Reading | None:
+    """The story as the model's world has it; None for a general model.
+
+    Raises:
+        DirectError: too many sentences for the model, or nobody and nothing of its world in them.
+    """
+    world = language_model.world
+    most = world.max_sentences if world else _MAX_SENTENCES
+    if len(sentences) > most:
+        raise DirectError(
+            f"story: this model directs at most {most} sentences at once, got {len(sentences)}; tell it in parts"
+        )
+    if world is None:
+        return None
+    reading = read_story(story, world)
+    if not reading.names and not reading.nouns:
+        unknown = f"; unknown words: {', '.join(reading.unknown[:20])}" if reading.unknown else ""
+        raise DirectError(
+            f"story: names nobody and nothing of this model's world{unknown}. It knows {', '.join(world.nouns)}, "
+            "and anybody with a name; for other stories give a larger language model"
+        )
+    return reading
+
+
+def form_scene(
+    language_model: LanguageModel,
+    reading: Reading | None,
+    sentences: list[str],
+    *,
+    progress: Callable[[int, int], None] | None = None,
+) -> tuple[Scene, Written]:
+    """The scene as the model writes it, with the story's own names, before any repair.
+
+    Raises:
+        LanguageModelError: the model did not finish.
+    """
+    if reading is None:
+        prompt = general_prompt(sentences, language_model.tokenizer)
+        schema = scene_schema(sentences=len(sentences))
+    else:
+        prompt = world_prompt(reading)
+        placeholders = [f"#{number}" for number in range(1, len(reading.names) + 1)]
+        schema = scene_schema(
+            sentences=len(sentences), names=[*placeholders, *reading.nouns], world=language_model.world
+        )
+    written = language_model.write(prompt, schema, max_tokens=_MAX_TOKENS, max_seconds=_MAX_SECONDS, progress=progress)
+    try:
+        scene = Scene.model_validate_json(written.text)
+    except ValidationError as error:
+        raise DirectError(f"the model's scene breaks its schema: {error.errors()[0]['msg']}") from error
+    if reading is not None:
+        scene = rename(scene, {f"#{number}": name for number, name in enumerate(reading.names, start=1)})
+    return scene, written

@@ -1,0 +1,75 @@
+"""Reading a story: sentences, names as placeholders, words outside the world."""
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from raccord.planner.reading import UNKNOWN, read_story, split_sentences
+from raccord.planner.world import World
+
+WORDS = ("a", "the", "red", "cat", "ball", "she", "meets", "sits", "in", "snow", "then", "and", "is", "of", "left")
+WORLD = World(
+    cards=("a cat", "a red cat"),
+    creature_actions=("standing", "sitting"),
+    thing_actions=("standing there",),
+    backgrounds={"snow": "an empty snowy field"},
+    places={"snow": "in the snow"},
+    nouns=("cat", "ball"),
+    words=frozenset(WORDS),
+    size=(64, 64),
+    max_sentences=8,
+    max_names=3,
+)
+
+
+def test_names_become_placeholders_in_order_of_appearance():
+    reading = read_story("Lina the red cat meets Bo. Then Bo sits left of Lina.", WORLD)
+    assert reading.names == ("Lina", "Bo")
+    assert reading.sentences == ("#1 the red cat meets #2", "then #2 sits left of #1")
+
+
+def test_a_story_reads_the_same_under_other_names():
+    story = "{0} the cat sits. She meets {1}, a red cat. {1} sits in the snow."
+    first = read_story(story.format("Lina", "Bo"), WORLD)
+    second = read_story(story.format("Zoë", "Xanthippe"), WORLD)
+    assert first.sentences == second.sentences
+
+
+def test_name_of_two_words_and_its_parts_are_one_person():
+    reading = read_story("Captain Bo sits. Bo meets Ann's cat. The Captain sits.", WORLD)
+    assert reading.names == ("Captain Bo", "Ann")
+    assert reading.sentences == ("#1 sits", "#1 meets #2 cat", "the #1 sits")
+
+
+def test_unknown_words_are_reported_and_marked_not_dropped():
+    reading = read_story("The cat meets a fierce dragon.", WORLD)
+    assert reading.unknown == ("fierce", "dragon")
+    assert reading.sentences == (f"the cat meets a {UNKNOWN}",)
+
+
+def test_more_names_than_the_model_knows_are_reported():
+    reading = read_story("Ann and Ben and Cid and Dan and Eve sits.", WORLD)
+    assert reading.names == ("Ann", "Ben", "Cid")
+    assert reading.unknown == ("Dan", "Eve")
+
+
+def test_known_words_are_no_names_at_the_start_of_a_sentence():
+    assert read_story("Red cat. She sits. Then Cat sits.", WORLD).names == ()
+
+
+def test_sentences_end_at_marks_and_line_breaks():
+    assert split_sentences("One cat sits!! \n\nTwo…  “Three?” four\x00 five") == [
+        "One cat sits",
+        "Two",
+        "“Three",
+        "four five",
+    ]
+    assert split_sentences(" \n . !? 😀 ") == []
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.text(max_size=300))
+def test_any_text_is_read_and_only_the_worlds_words_are_left(text):
+    reading = read_story(text, WORLD)
+    allowed = WORLD.words | {",", UNKNOWN} | {f"#{n}" for n in range(1, len(reading.names) + 1)}
+    assert all(word in allowed for sentence in reading.sentences for word in sentence.split())
+    assert len(reading.sentences) == len(split_sentences(text))

@@ -1,0 +1,138 @@
+"""Training is keyed and resumable, and its result is a stock diffusers folder."""
+
+import dataclasses
+import hashlib
+import math
+
+import pytest
+import torch
+from stage.autoencoder import normalise_latents, train_autoencoder
+from stage.config import SMALL_CPU, TINY
+from stage.decoder import train_decoder
+from stage.files import replacing
+from stage.latents import picture_numbers
+from stage.networks import build_scheduler
+from stage.tokenizer import build_tokenizer
+from stage.train import learning_rate, loss_weight, train
+
+
+@pytest.fixture(autouse=True, scope="module")
+def one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def tokenizer():
+    return build_tokenizer()
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory, tokenizer):
+    """A tiny training that was never stopped: its folder, its autoencoder and its result."""
+    folder = tmp_path_factory.mktemp("run")
+    autoencoder = train_autoencoder(TINY, folder)
+    trained = train(TINY, folder, tokenizer=tokenizer, autoencoder=autoencoder, target=folder / "model")
+    return folder, autoencoder, trained
+
+
+def _digest(*modules) -> str:
+    total = hashlib.sha256()
+    for module in modules:
+        for name, tensor in sorted(module.state_dict().items()):
+            total.update(name.encode() + tensor.detach().contiguous().numpy().tobytes())
+    return total.hexdigest()
+
+
+@pytest.mark.parametrize("stop", [2, 4, 7])
+def test_stopped_anywhere_and_resumed_gives_the_same_weights(stop, run, tokenizer, tmp_path):
+    _, autoencoder, trained = run
+    train(TINY, tmp_path, tokenizer=tokenizer, autoencoder=autoencoder, target=tmp_path / "model", stop=stop)
+    again = train(TINY, tmp_path, tokenizer=tokenizer, autoencoder=autoencoder, target=tmp_path / "model")
+    assert _digest(again.text_encoder, again.unet) == _digest(trained.text_encoder, trained.unet)
+
+
+def test_another_seed_gives_other_weights(run, tokenizer, tmp_path):
+    _, autoencoder, trained = run
+    other = train(dataclasses.replace(TINY, seed=1), tmp_path, tokenizer=tokenizer, autoencoder=autoencoder, target=tmp_path / "model")
+    assert _digest(other.unet) != _digest(trained.unet)
+
+
+def test_autoencoder_and_decoder_rerun_to_the_same_weights(run, tmp_path):
+    folder, autoencoder, _ = run
+    again = train_autoencoder(TINY, tmp_path)
+    assert _digest(again) == _digest(autoencoder)
+    encoder = _digest(again.encoder)
+    first = _digest(train_decoder(TINY, tmp_path, again))
+    assert first == _digest(train_decoder(TINY, folder, train_autoencoder(TINY, folder)))
+    assert _digest(again.encoder) == encoder
+    assert first != _digest(autoencoder)
+
+
+def test_training_leaves_the_global_generator_alone(run, tokenizer, tmp_path):
+    torch.manual_seed(5)
+    before = torch.get_rng_state()
+    train(TINY, tmp_path, tokenizer=tokenizer, autoencoder=run[1], target=tmp_path / "model", stop=2)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_normalised_latents_have_unit_channels_and_the_same_pictures(run, tmp_path):
+    autoencoder = train_autoencoder(dataclasses.replace(TINY, seed=3), tmp_path)
+    signals = torch.rand(8, 3, 64, 64, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    with torch.no_grad():
+        before = autoencoder.decode(autoencoder.encode(signals).latent_dist.mean).sample
+        normalise_latents(autoencoder, signals)
+        latents = autoencoder.encode(signals).latent_dist.mean
+        after = autoencoder.decode(latents).sample
+    assert latents.mean((0, 2, 3)).abs().max() < 1e-4
+    assert (latents.std((0, 2, 3)) - 1).abs().max() < 1e-4
+    # Scaling one linear layer up and the next down moves float32 results by rounding only.
+    assert (after - before).abs().max() < 1e-4 * before.abs().max().clamp(min=1)
+
+
+def test_every_picture_comes_once_an_epoch():
+    steps = SMALL_CPU.pictures // SMALL_CPU.batch
+    for epoch in (0, 1):
+        sample = dataclasses.replace(SMALL_CPU, pictures=8 * SMALL_CPU.chunk)
+        steps = sample.pictures // sample.batch
+        numbers = [n for step in range(epoch * steps, (epoch + 1) * steps) for n in picture_numbers(sample, step)]
+        assert sorted(numbers) == list(range(sample.pictures))
+
+
+def test_schedule_of_training():
+    assert learning_rate(SMALL_CPU, SMALL_CPU.warmup) == pytest.approx(SMALL_CPU.rate, rel=0.01)
+    assert 0 < learning_rate(SMALL_CPU, SMALL_CPU.steps - 1) < 1e-6 * SMALL_CPU.rate
+    snr = torch.tensor([0.0, 1.0, 4.0, 99.0])
+    assert loss_weight(snr, 5.0).tolist() == pytest.approx([1.0, 1.0, 1.0, 0.05])
+    assert build_scheduler().alphas_cumprod[-1] < 1e-6
+
+
+def test_export_loads_with_stock_diffusers_and_draws(run):
+    from diffusers import StableDiffusionPipeline
+
+    folder, _, trained = run
+    pipe = StableDiffusionPipeline.from_pretrained(folder / "model")
+    pipe.set_progress_bar_config(disable=True)
+    assert {pipe.unet.dtype, pipe.vae.dtype, pipe.text_encoder.dtype} == {torch.float32}
+    for name, parameter in pipe.unet.state_dict().items():
+        assert torch.equal(parameter, trained.unet.state_dict()[name].half().float()), name
+    picture = pipe("a red cat", num_inference_steps=2, generator=torch.Generator().manual_seed(0), output_type="np").images[0]
+    assert picture.shape == (64, 64, 3)
+    assert math.isfinite(picture.sum())
+    lines = (folder / "model" / "SHA256SUMS").read_text().splitlines()
+    assert {line.split("  ")[1] for line in lines} >= {"model_index.json", "unet/diffusion_pytorch_model.safetensors"}
+    for line in lines:
+        digest, name = line.split("  ")
+        assert hashlib.sha256((folder / "model" / name).read_bytes()).hexdigest() == digest
+
+
+def test_a_failed_write_keeps_the_old_file(tmp_path):
+    path = tmp_path / "state"
+    path.write_text("old")
+    with pytest.raises(RuntimeError, match="power"), replacing(path) as temporary:
+        temporary.write_text("ne")
+        raise RuntimeError("power")
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
