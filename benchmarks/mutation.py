@@ -99,7 +99,7 @@ def change(folder: Path, mutant: str) -> tuple[str, str, str]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description="Mutation score of the schedules, predictions and steps.")
     parser.add_argument(
         "--folder",
         type=Path,

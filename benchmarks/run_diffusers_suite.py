@@ -53,7 +53,7 @@ class Verdicts(unittest.TestResult):
 
     def addError(self, test, err):  # noqa: N802
         message = str(err[1]).splitlines() or [""]
-        self.outcome[test.id().rsplit(".", 1)[1]] = f"{err[0].__name__}: {message[0]}"
+        self.outcome[test.id().rsplit(".", 1)[1]] = f"{type(err[1]).__name__}: {message[0]}"
 
     def addSubTest(self, test, subtest, err):  # noqa: N802
         if err is not None:
@@ -70,7 +70,7 @@ def run(case: type[unittest.TestCase]) -> dict[str, str]:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description="diffusers' own scheduler tests, run against raccord's.")
     parser.add_argument("path", type=Path, help="a checkout of diffusers")
     path = parser.parse_args().path.resolve()
     if not (path / "tests" / "schedulers" / "test_scheduler_ddim.py").is_file():

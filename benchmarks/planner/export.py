@@ -78,6 +78,9 @@ def export(folder: Path, tokenizer: PreTrainedTokenizerFast) -> None:
     for card in folder.rglob("README.md"):
         card.unlink()
     (folder / "README.md").write_text(_card(sum(p.numel() for p in model.parameters())), encoding="utf-8")
+    # safetensors writes files that only their owner can read.
+    for path in folder.rglob("*"):
+        path.chmod(0o755 if path.is_dir() else 0o644)
     (folder / MANIFEST).write_text(manifest(folder), encoding="utf-8")
     check_folder(folder)
 

@@ -10,9 +10,9 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerBase
 BASE = Run(layout="careless", steps=1500, batch=16, rate=3e-3, warmup=60, box_weight=0.1)
 ADAPTER = Run(
     layout="careful",
-    steps=400,
+    steps=320,
     batch=16,
-    rate=4e-3,
+    rate=3e-3,
     warmup=30,
     weight_decay=0.0,
     first_story=1_000_000,

@@ -12,7 +12,7 @@ from measure import Score, score, total
 from stage.files import write_json
 
 from raccord.planner.compose import compose
-from raccord.planner.direct import form_scene, read_for
+from raccord.planner.direct import DirectError, form_scene, read_for
 from raccord.planner.embedded import embedded_model
 from raccord.planner.language_model import ADAPTERS, LanguageModelError, load_language_model
 from raccord.planner.reading import split_sentences
@@ -36,7 +36,7 @@ def evaluate(adapter: str | None, stories: int) -> dict[str, object]:
         try:
             reading = read_for(model, told.text, sentences)
             scene, written = form_scene(model, reading, sentences)
-        except LanguageModelError:
+        except (LanguageModelError, DirectError):
             continue
         fixed = repair(scene, reading=reading)
         plan = compose(fixed.scene, sentences=sentences, world=model.world, seed=0, size=(64, 64))

@@ -80,12 +80,16 @@ def _box_numbers(tokens: list[str]) -> list[bool]:
     return numbers
 
 
+def _padding(tokenizer: PreTrainedTokenizerBase) -> int:
+    return tokenizer.get_vocab()[str(tokenizer.pad_token)]
+
+
 def batch_of_step(run: Run, step: int, tokenizer: PreTrainedTokenizerBase) -> tuple[torch.Tensor, torch.Tensor]:
     """Token ids int64 and weights in the loss float32, both [batch, longest], padded at the end with weight 0."""
     start = (5 * step % _GROUP) * run.batch
     rows = _group(run, step // _GROUP, tokenizer)[start : start + run.batch]
     longest = max(len(ids) for ids, _ in rows)
-    ids = torch.full((run.batch, longest), int(tokenizer.pad_token_id))
+    ids = torch.full((run.batch, longest), _padding(tokenizer))
     weights = torch.zeros((run.batch, longest))
     for row, (tokens, row_weights) in enumerate(rows):
         ids[row, : len(tokens)] = torch.tensor(tokens)
@@ -132,7 +136,7 @@ def train(
         optimiser.zero_grad(set_to_none=True)
         step += 1
         if report is not None:
-            report(step, float(loss.detach()), int((ids != tokenizer.pad_token_id).sum()))
+            report(step, float(loss.detach()), int((ids != _padding(tokenizer)).sum()))
         if step % run.checkpoint_every == 0 or step == run.steps:
             save_checkpoint(checkpoint, {"model": model}, optimiser, step=step, curve=[])
     model.eval()

@@ -18,12 +18,15 @@ from stage.pictures import pictures_of_chunk, to_signal
 
 def build_autoencoder(config: StageConfig) -> Any:
     """An untrained `AutoencoderKL` whose weights depend on `config.seed` only."""
-    from diffusers import AutoencoderKL
+    from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
+
+    # Its annotations allow tuples of length one only.
+    build: Any = AutoencoderKL
 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(key(config.seed, "autoencoder weights"))
         depth = len(config.vae_channels)
-        return AutoencoderKL(
+        return build(
             down_block_types=("DownEncoderBlock2D",) * depth,
             up_block_types=("UpDecoderBlock2D",) * depth,
             block_out_channels=config.vae_channels,
@@ -52,13 +55,16 @@ def reconstruction_loss(result: Tensor, target: Tensor, *, emphasis: float) -> T
 
 
 def psnr(result: Tensor, target: Tensor) -> float:
-    """Peak signal-to-noise ratio in dB over a whole batch of signals in -1..1 (peak to peak 2); the result is clipped first."""
+    """Peak signal-to-noise ratio in dB over a whole batch of signals in -1..1 (peak to peak 2); the result is clipped
+    first.
+    """
     return -10 * torch.log10(((result.clamp(-1, 1) - target) / 2).square().mean()).item()
 
 
 @torch.no_grad()
 def normalise_latents(model: Any, signals: Tensor) -> None:
-    """Fold an affine map into the 1x1 convolutions around the latents so that each channel has mean 0 and variance 1 on `signals`.
+    """Fold an affine map into the 1x1 convolutions around the latents so that each channel has mean 0 and variance 1
+    on `signals`.
 
     Reconstructions do not change; `scaling_factor` becomes 1 in effect, for every channel and not only on average.
     """
@@ -112,7 +118,10 @@ def train_autoencoder(config: StageConfig, folder: Path) -> Any:
             decibels = psnr(result.detach(), target)
             curve.append([step, loss.item(), decibels])
             write_json(folder / "vae_curve.json", curve)
-            print(f"autoencoder {step} loss {loss.item():.4f} psnr {decibels:.2f} {time.monotonic() - began:.0f}s", flush=True)
+            print(
+                f"autoencoder {step} loss {loss.item():.4f} psnr {decibels:.2f} {time.monotonic() - began:.0f}s",
+                flush=True,
+            )
         if (step + 1) % config.checkpoint_every == 0 or step + 1 == total:
             save_checkpoint(path, {"model": model}, optimiser, step=step + 1, curve=curve)
     if model.config.scaling_factor != 1.0:

@@ -16,7 +16,9 @@ from stage.world import Item, Scene
 
 
 def entity_caption(item: Item, draws: Draws, *, detail: float) -> str:
-    """An item's looks, "a red cat with a hat"; colour and accessory are named with probability 0.6 + 0.4 * detail and `detail`."""
+    """An item's looks, "a red cat with a hat"; colour and accessory are named with probability 0.6 + 0.4 * detail and
+    `detail`.
+    """
     noun = item.kind if draws.chance(0.75) else draws.choose(SYNONYMS[item.kind])
     if draws.chance(0.6 + 0.4 * detail):
         noun = f"{item.colour} {noun}"
@@ -49,7 +51,8 @@ def _relation(first: Item, second: Item, draws: Draws) -> str:
 def caption(scene: Scene, draws: Draws) -> str:
     """One caption of a scene; at most 30 tokens.
 
-    Without items it is a background prompt; with one item it is in two of five cases the entity alone (card or card and action), as a region
+    Without items it is a background prompt; with one item it is in two of five cases the entity alone (card or card
+    and action), as a region
     prompt would be; otherwise it names every item and mostly the setting.
     """
     if not scene.items:

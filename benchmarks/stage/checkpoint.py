@@ -1,4 +1,6 @@
-"""Training state in one atomic safetensors file: weights, averaged weights, optimiser moments, and step and curve in its header."""
+"""Training state in one atomic safetensors file: weights, averaged weights, optimiser moments, and step and curve in
+its header.
+"""
 
 import json
 from collections.abc import Mapping
@@ -10,7 +12,9 @@ import torch
 from stage.files import replacing
 
 
-def save_checkpoint(path: Path, modules: Mapping[str, torch.nn.Module], optimiser: torch.optim.Optimizer, *, step: int, curve: list[Any]) -> None:
+def save_checkpoint(
+    path: Path, modules: Mapping[str, torch.nn.Module], optimiser: torch.optim.Optimizer, *, step: int, curve: list[Any]
+) -> None:
     """Write the state after `step` steps; a reader sees the previous file or this one."""
     from safetensors.torch import save_file
 
@@ -22,7 +26,9 @@ def save_checkpoint(path: Path, modules: Mapping[str, torch.nn.Module], optimise
         save_file(tensors, temporary, metadata={"state": json.dumps({"step": step, "curve": curve})})
 
 
-def load_checkpoint(path: Path, modules: Mapping[str, torch.nn.Module], optimiser: torch.optim.Optimizer | None = None) -> tuple[int, list[Any]]:
+def load_checkpoint(
+    path: Path, modules: Mapping[str, torch.nn.Module], optimiser: torch.optim.Optimizer | None = None
+) -> tuple[int, list[Any]]:
     """Load a file of `save_checkpoint` into the modules and the optimiser.
 
     Returns:
@@ -45,7 +51,10 @@ def load_checkpoint(path: Path, modules: Mapping[str, torch.nn.Module], optimise
                 if k.startswith("optimiser/"):
                     _, index, slot = k.split("/")
                     value, like = file.get_tensor(k), parameters[int(index)]
-                    # Fused optimisers walk memory, so a moment needs the strides of its parameter (channels last), which files do not keep.
-                    moments.setdefault(int(index), {})[slot] = torch.empty_like(like).copy_(value) if value.shape == like.shape else value
+                    # Fused optimisers walk memory, so a moment needs the strides of its parameter (channels last),
+                    # which files do not keep.
+                    moments.setdefault(int(index), {})[slot] = (
+                        torch.empty_like(like).copy_(value) if value.shape == like.shape else value
+                    )
             optimiser.load_state_dict({"state": moments, "param_groups": optimiser.state_dict()["param_groups"]})
     return state["step"], state["curve"]

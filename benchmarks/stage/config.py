@@ -1,4 +1,6 @@
-"""One configuration holds everything a stage model depends on; two runs with one configuration on one machine give the same bytes."""
+"""One configuration holds everything a stage model depends on; two runs with one configuration on one machine give the
+same bytes.
+"""
 
 import dataclasses
 import json
@@ -49,7 +51,9 @@ class StageConfig:
 
     def __post_init__(self) -> None:
         if self.chunk % self.batch or self.chunk % self.vae_batch:
-            raise ValueError(f"chunk: must be a multiple of batch and vae_batch, got {self.chunk}, {self.batch}, {self.vae_batch}")
+            raise ValueError(
+                f"chunk: must be a multiple of batch and vae_batch, got {self.chunk}, {self.batch}, {self.vae_batch}"
+            )
         if self.pictures % self.chunk:
             raise ValueError(f"pictures: must be a multiple of chunk, got {self.pictures} and {self.chunk}")
 

@@ -1,4 +1,6 @@
-"""Keyed random draws: every number is a function of (seed, purpose, id, position), never of a generator's history elsewhere."""
+"""Keyed random draws: every number is a function of (seed, purpose, id, position), never of a generator's history
+elsewhere.
+"""
 
 import hashlib
 from collections.abc import Sequence

@@ -16,7 +16,8 @@ CARD, SUMS = "README.md", "SHA256SUMS"
 
 
 def export(target: Path, *, tokenizer: Any, autoencoder: Any, text_encoder: Any, unet: Any) -> None:
-    """Write safetensors (half precision but for the text encoder), configs, tokenizer, scheduler, `model_index.json` and `SHA256SUMS` to `target`.
+    """Write safetensors (half precision but for the text encoder), configs, tokenizer, scheduler, `model_index.json`
+    and `SHA256SUMS` to `target`.
 
     The folder is built beside `target` and renamed into its place. A model card already in `target` is kept.
     """
@@ -25,8 +26,13 @@ def export(target: Path, *, tokenizer: Any, autoencoder: Any, text_encoder: Any,
     fresh = target.with_name(f".{target.name}.{os.getpid()}")
     shutil.rmtree(fresh, ignore_errors=True)
     fresh.mkdir(parents=True)
-    # diffusers reads half-precision files into float32 modules; transformers 5 keeps the file's type, so the text encoder stays float32.
-    for name, module, dtype in (("vae", autoencoder, torch.float16), ("text_encoder", text_encoder, torch.float32), ("unet", unet, torch.float16)):
+    # diffusers reads half-precision files into float32 modules; transformers 5 keeps the file's type, so the text
+    # encoder stays float32.
+    for name, module, dtype in (
+        ("vae", autoencoder, torch.float16),
+        ("text_encoder", text_encoder, torch.float32),
+        ("unet", unet, torch.float16),
+    ):
         saved = copy.deepcopy(module).to(dtype, memory_format=torch.contiguous_format)
         saved.save_pretrained(fresh / name, safe_serialization=True)
     tokenizer.save_pretrained(fresh / "tokenizer")
@@ -54,5 +60,7 @@ def export(target: Path, *, tokenizer: Any, autoencoder: Any, text_encoder: Any,
 def write_sums(folder: Path) -> None:
     """Write `SHA256SUMS` over every other file of the folder, in the format of sha256sum."""
     files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != SUMS)
-    lines = [f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.relative_to(folder).as_posix()}\n" for path in files]
+    lines = [
+        f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.relative_to(folder).as_posix()}\n" for path in files
+    ]
     (folder / SUMS).write_text("".join(lines))

@@ -1,5 +1,6 @@
-"""A small reader of kinds: a convolutional network that names the kind in a crop, trained on the world's own pictures."""
+"""A small reader of kinds: a convolutional network that names the kind in a crop, trained on the world's pictures."""
 
+import itertools
 import time
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,9 @@ _STEPS, _BATCH, _SCENES = 600, 64, 3_000
 
 
 def crop(picture: NDArray[np.uint8], box: tuple[float, float, float, float], *, blur: float = 0.0) -> NDArray[np.uint8]:
-    """The box (x0, y0, x1, y1 in 0..1) with a margin of 6 % of the picture, resized to uint8 [32, 32, 3]; what lies outside is grey."""
+    """The box (x0, y0, x1, y1 in 0..1) with a margin of 6 % of the picture, resized to uint8 [32, 32, 3]; what lies
+    outside is grey.
+    """
     side = picture.shape[0]
     corners = [(value + margin) * side for value, margin in zip(box, (-0.06, -0.06, 0.06, 0.06), strict=True)]
     image = Image.fromarray(picture)
@@ -40,22 +43,24 @@ def build_reader() -> nn.Module:
         widths = (3, 24, 48, 96)
         blocks = [
             layer
-            for a, b in zip(widths, widths[1:], strict=False)
+            for a, b in itertools.pairwise(widths)
             for layer in (nn.Conv2d(a, b, 3, padding=1), nn.GroupNorm(8, b), nn.ReLU(), nn.MaxPool2d(2))
         ]
         return nn.Sequential(*blocks, nn.Flatten(), nn.Linear(96 * (CROP // 8) ** 2, len(KINDS)))
 
 
 def _examples(seed: int, scenes: range) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    """Crops and kind indices of every item of these scenes, boxes jittered by up to 4 % of the picture, half of them blurred."""
+    """Crops and kind indices of every item of these scenes, boxes jittered by up to 4 % of the picture, half of them
+    blurred.
+    """
     crops, labels = [], []
     for number in scenes:
         scene = sample_scene(seed, number)
         picture = render(scene)
         for item in scene.items:
             draws = Draws(seed, "crop", number, item.z)
-            box = tuple(value + draws.uniform(-0.04, 0.04) for value in item.box)
-            crops.append(crop(picture, box, blur=draws.uniform(0.3, 1.1) if draws.chance(0.5) else 0.0))  # type: ignore[arg-type]
+            x0, y0, x1, y1 = (value + draws.uniform(-0.04, 0.04) for value in item.box)
+            crops.append(crop(picture, (x0, y0, x1, y1), blur=draws.uniform(0.3, 1.1) if draws.chance(0.5) else 0.0))
             labels.append(KINDS.index(item.kind))
     return np.stack(crops), np.array(labels)
 
@@ -100,7 +105,9 @@ def train_reader(folder: Path) -> tuple[nn.Module, float]:
 
 
 def largest_box(mask: NDArray[np.bool_]) -> tuple[float, float, float, float] | None:
-    """The box (0..1) around a mask, bool [H, W], leaving out the outermost 2 % of its pixels on each side; None when it is empty."""
+    """The box (0..1) around a mask, bool [H, W], leaving out the outermost 2 % of its pixels on each side; None when
+    it is empty.
+    """
     if not mask.any():
         return None
     y, x = np.nonzero(mask)

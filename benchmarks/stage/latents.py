@@ -28,7 +28,11 @@ def tokens_of_chunk(config: StageConfig, folder: Path, chunk: int, tokenizer: An
     path = folder / "tokens" / f"{chunk:04d}.npy"
     if not path.exists():
         scenes = [sample_scene(config.seed, n) for n in range(chunk * config.chunk, (chunk + 1) * config.chunk)]
-        texts = [caption(scene, Draws(config.seed, "caption", scene.number, i)) for scene in scenes for i in range(config.captions)]
+        texts = [
+            caption(scene, Draws(config.seed, "caption", scene.number, i))
+            for scene in scenes
+            for i in range(config.captions)
+        ]
         ids = tokenizer(texts, padding="max_length", max_length=tokenizer.model_max_length).input_ids
         write_array(path, np.asarray(ids, dtype=np.int16).reshape(config.chunk, config.captions, -1))
     return read_array(path)
@@ -50,7 +54,9 @@ def latents_of_chunk(config: StageConfig, folder: Path, chunk: int, autoencoder:
 
 
 def picture_numbers(config: StageConfig, step: int) -> list[int]:
-    """Numbers of the pictures of one step: every picture once an epoch, the first epoch chunk by chunk in rising order."""
+    """Numbers of the pictures of one step: every picture once an epoch, the first epoch chunk by chunk in rising
+    order.
+    """
     chunks, batches = config.pictures // config.chunk, config.chunk // config.batch
     epoch, place = divmod(step, chunks * batches)
     slot, part = divmod(place, batches)
@@ -64,8 +70,12 @@ def permutation(count: int, seed: int, purpose: str, *ids: int) -> list[int]:
     return torch.randperm(count, generator=torch.Generator().manual_seed(key(seed, purpose, *ids))).tolist()
 
 
-def batch_of_step(config: StageConfig, folder: Path, step: int, *, tokenizer: Any, autoencoder: Any, empty: Tensor) -> Batch:
-    """The training pairs of one step; with probability `caption_dropout` a caption is `empty`, int64 [T] (arXiv:2207.12598)."""
+def batch_of_step(
+    config: StageConfig, folder: Path, step: int, *, tokenizer: Any, autoencoder: Any, empty: Tensor
+) -> Batch:
+    """The training pairs of one step; with probability `caption_dropout` a caption is `empty`, int64 [T]
+    (arXiv:2207.12598).
+    """
     numbers = picture_numbers(config, step)
     chunk, within = numbers[0] // config.chunk, [n % config.chunk for n in numbers]
     latents = torch.from_numpy(latents_of_chunk(config, folder, chunk, autoencoder)[within])

@@ -31,13 +31,18 @@ def build_text_encoder(config: StageConfig, tokenizer: Any) -> Any:
 
 
 def build_unet(config: StageConfig) -> Any:
-    """An untrained `UNet2DConditionModel` with self- and cross-attention at every level; its weights depend on `config.seed` only."""
-    from diffusers import UNet2DConditionModel
+    """An untrained `UNet2DConditionModel` with self- and cross-attention at every level; its weights depend on
+    `config.seed` only.
+    """
+    from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
+
+    # Its annotations allow fewer forms than its configuration.
+    build: Any = UNet2DConditionModel
 
     depth = len(config.unet_channels)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(key(config.seed, "denoiser weights"))
-        return UNet2DConditionModel(
+        return build(
             sample_size=config.side // 2 ** (len(config.vae_channels) - 1),
             in_channels=config.latent_channels,
             out_channels=config.latent_channels,
@@ -53,8 +58,10 @@ def build_unet(config: StageConfig) -> Any:
 
 
 def build_scheduler() -> Any:
-    """The stock `DDIMScheduler`: v-prediction and zero terminal SNR (Lin et al. 2023, arXiv:2305.08891), timesteps counted from the end."""
-    from diffusers import DDIMScheduler
+    """The stock `DDIMScheduler`: v-prediction and zero terminal SNR (Lin et al. 2023, arXiv:2305.08891), timesteps
+    counted from the end.
+    """
+    from diffusers.schedulers.scheduling_ddim import DDIMScheduler
 
     return DDIMScheduler(
         num_train_timesteps=1000,

@@ -36,7 +36,9 @@ def tones(colour: str) -> dict[str, RGB]:
     }
 
 
-def paint(canvas: Image.Image, drawing: list[Layer], box: tuple[float, float, float, float], *, colour: str, mirrored: bool) -> Image.Image:
+def paint(
+    canvas: Image.Image, drawing: list[Layer], box: tuple[float, float, float, float], *, colour: str, mirrored: bool
+) -> Image.Image:
     """Paint a drawing on `canvas` (RGB) so that outline included it fills `box` (x0, y0, x1, y1 in 0..1 of the canvas).
 
     Returns:
@@ -104,6 +106,10 @@ def background(setting: str, draws: Draws, side: int) -> Image.Image:
         pen.ellipse((x - 1.3 * side, horizon, x + 1.3 * side, horizon + 1.6 * side), fill=ground)
     if setting in ("meadow", "snow"):
         for _ in range(8):
-            x, y, r = draws.uniform(0, side), draws.uniform(horizon + 0.12 * side if setting == "meadow" else 0, side), side * 0.012
+            x, y, r = (
+                draws.uniform(0, side),
+                draws.uniform(horizon + 0.12 * side if setting == "meadow" else 0, side),
+                side * 0.012,
+            )
             pen.ellipse((x - r, y - r, x + r, y + r), fill=(252, 252, 246))
     return canvas

@@ -1,6 +1,7 @@
 """Reading pictures back: which body colour a pixel shows, and how well a picture keeps to a scene's boxes.
 
-The colour part of MIG's success (MIGC, arXiv:2402.05408, section 4.1: an instance has its colour when at least 20 % of its area shows it).
+The colour part of MIG's success (MIGC, arXiv:2402.05408, section 4.1: an instance has its colour when at least 20 % of
+its area shows it).
 """
 
 from collections.abc import Sequence
@@ -17,8 +18,26 @@ SUCCESS = 0.2
 NO_COLOUR = len(COLOURS)
 
 _NEUTRAL = (
-    *((218, 234, 242), (190, 212, 166), (206, 222, 184), (226, 238, 244), (238, 226, 198), (172, 204, 212), (200, 210, 224), (246, 248, 251)),
-    *((212, 218, 204), (184, 188, 162), (162, 160, 146), (58, 62, 88), (96, 102, 116), (78, 84, 102), (112, 98, 92), (70, 74, 92)),
+    *(
+        (218, 234, 242),
+        (190, 212, 166),
+        (206, 222, 184),
+        (226, 238, 244),
+        (238, 226, 198),
+        (172, 204, 212),
+        (200, 210, 224),
+        (246, 248, 251),
+    ),
+    *(
+        (212, 218, 204),
+        (184, 188, 162),
+        (162, 160, 146),
+        (58, 62, 88),
+        (96, 102, 116),
+        (78, 84, 102),
+        (112, 98, 92),
+        (70, 74, 92),
+    ),
     *(INK, WHITE, mix(INK, WHITE, 0.5), (240, 190, 90)),
 )
 
@@ -26,7 +45,8 @@ _NEUTRAL = (
 def colour_map(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Body colour of every pixel, uint8 [H, W] of uint8 [H, W, 3]: an index into `COLOURS`, or `NO_COLOUR`.
 
-    A pixel has the colour whose base or shaded tone is its nearest prototype in RGB, against the neutral tones of settings and details.
+    A pixel has the colour whose base or shaded tone is its nearest prototype in RGB, against the neutral tones of
+    settings and details.
     """
     prototypes = [tones(colour)[tone] for colour in COLOURS for tone in ("base", "dark")] + list(_NEUTRAL)
     labels = np.array([i for i in range(len(COLOURS)) for _ in range(2)] + [NO_COLOUR] * len(_NEUTRAL), np.uint8)
@@ -41,7 +61,9 @@ def box_mask(box: tuple[float, float, float, float], height: int, width: int) ->
 
 
 class ColourReading(NamedTuple):
-    """`shares`: per item, the share of its box that shows its colour. `outside`: share of all body-coloured pixels that lie in no box."""
+    """`shares`: per item, the share of its box that shows its colour. `outside`: share of all body-coloured pixels
+    that lie in no box.
+    """
 
     shares: tuple[float, ...]
     outside: float
@@ -57,7 +79,9 @@ def read_colours(picture: NDArray[np.uint8], items: Sequence[Item]) -> ColourRea
     colours = colour_map(picture)
     masks = [box_mask(item.box, *colours.shape) for item in items]
     names = list(COLOURS)
-    shares = tuple(float((colours[mask] == names.index(item.colour)).mean()) for item, mask in zip(items, masks, strict=True))
+    shares = tuple(
+        float((colours[mask] == names.index(item.colour)).mean()) for item, mask in zip(items, masks, strict=True)
+    )
     coloured = colours != NO_COLOUR
     inside = np.any(masks, axis=0) if masks else np.zeros_like(coloured)
     return ColourReading(shares, float((coloured & ~inside).sum() / max(1, coloured.sum())))

@@ -11,7 +11,9 @@ Polygon = list[Point]
 
 
 class Layer(NamedTuple):
-    """Polygons painted together. `fill` names a tone (see `paint.tones`); `outlined` puts the dark line around their union."""
+    """Polygons painted together. `fill` names a tone (see `paint.tones`); `outlined` puts the dark line around their
+    union.
+    """
 
     polygons: list[Polygon]
     fill: str
@@ -22,7 +24,10 @@ def oval(x: float, y: float, rx: float, ry: float, turn: float = 0.0) -> Polygon
     """An ellipse centred at (x, y), radii (rx, ry), turned by `turn` degrees clockwise on screen."""
     c, s = math.cos(math.radians(turn)), math.sin(math.radians(turn))
     angles = [2 * math.pi * i / 28 for i in range(28)]
-    return [(x + c * rx * math.cos(a) - s * ry * math.sin(a), y + s * rx * math.cos(a) + c * ry * math.sin(a)) for a in angles]
+    return [
+        (x + c * rx * math.cos(a) - s * ry * math.sin(a), y + s * rx * math.cos(a) + c * ry * math.sin(a))
+        for a in angles
+    ]
 
 
 def bar(x0: float, y0: float, x1: float, y1: float) -> Polygon:
@@ -42,7 +47,14 @@ def _scarf(x: float, y: float, width: float) -> list[Layer]:
         Layer([bar(x + 0.02, y, x + 0.15, y + 0.26)], "white"),
         Layer([bar(x + 0.03, y + 0.15, x + 0.14, y + 0.2)], "slate", False),
         Layer([oval(x, y, width, 0.075)], "white"),
-        Layer([bar(x - 0.5 * width - 0.03, y - 0.05, x - 0.5 * width + 0.03, y + 0.055), bar(x + 0.5 * width - 0.03, y - 0.05, x + 0.5 * width + 0.03, y + 0.055)], "slate", False),
+        Layer(
+            [
+                bar(x - 0.5 * width - 0.03, y - 0.05, x - 0.5 * width + 0.03, y + 0.055),
+                bar(x + 0.5 * width - 0.03, y - 0.05, x + 0.5 * width + 0.03, y + 0.055),
+            ],
+            "slate",
+            False,
+        ),
     ]
 
 
@@ -53,7 +65,9 @@ def _eyes(x: float, y: float, gap: float, size: float) -> list[Layer]:
 
 
 def _head(kind: str, x: float, y: float) -> tuple[list[Layer], list[Layer]]:
-    """Layers behind the body and layers in front of it; (x, y) is the head's centre, the face looks a little to the left."""
+    """Layers behind the body and layers in front of it; (x, y) is the head's centre, the face looks a little to the
+    left.
+    """
     face = x - 0.05
     skull = oval(x, y, 0.27, 0.23)
     if kind == "cat":
@@ -123,7 +137,10 @@ def _walker(kind: str, pose: str, accessory: str) -> list[Layer]:
     else:
         legs = [bar(a, 0.72, a + 0.11, 1.0) for a in (0.3, 0.45, 0.66, 0.8)]
         layers += [Layer([oval(0.93, 0.62, 0.085, 0.085)], "white")] if kind == "rabbit" else []
-        layers += [Layer([oval(0.6, 0.69, 0.32, 0.19), *legs, *_TAILS.get(kind, [])], "base"), Layer([oval(0.6, 0.8, 0.2, 0.06)], "light", False)]
+        layers += [
+            Layer([oval(0.6, 0.69, 0.32, 0.19), *legs, *_TAILS.get(kind, [])], "base"),
+            Layer([oval(0.6, 0.8, 0.2, 0.06)], "light", False),
+        ]
         neck, width = (x + 0.05, y + 0.23), 0.19
     layers += _scarf(*neck, width) if accessory == "scarf" else []
     layers += front
@@ -134,7 +151,12 @@ def _walker(kind: str, pose: str, accessory: str) -> list[Layer]:
 
 def _owl(pose: str, accessory: str) -> list[Layer]:
     standing = pose == "standing"
-    feet = [bar(0.36, 0.9, 0.43, 1.04), bar(0.57, 0.9, 0.64, 1.04), oval(0.37, 1.04, 0.09, 0.04), oval(0.61, 1.04, 0.09, 0.04)]
+    feet = [
+        bar(0.36, 0.9, 0.43, 1.04),
+        bar(0.57, 0.9, 0.64, 1.04),
+        oval(0.37, 1.04, 0.09, 0.04),
+        oval(0.61, 1.04, 0.09, 0.04),
+    ]
     tufts = [[(0.5 + s * 0.33, 0.3), (0.5 + s * 0.31, -0.01), (0.5 + s * 0.08, 0.16)] for s in (-1, 1)]
     layers = [Layer(feet, "beak")] if standing else []
     layers += [
@@ -155,9 +177,21 @@ def _frog(pose: str, accessory: str) -> list[Layer]:
     x = 0.48
     bulges = [oval(x + s * 0.21, 0.13, 0.135, 0.13) for s in (-1, 1)]
     if standing:
-        body = [oval(0.5, 0.66, 0.24, 0.24), bar(0.33, 0.8, 0.44, 1.0), bar(0.56, 0.8, 0.67, 1.0), oval(0.33, 1.0, 0.13, 0.05), oval(0.67, 1.0, 0.13, 0.05)]
+        body = [
+            oval(0.5, 0.66, 0.24, 0.24),
+            bar(0.33, 0.8, 0.44, 1.0),
+            bar(0.56, 0.8, 0.67, 1.0),
+            oval(0.33, 1.0, 0.13, 0.05),
+            oval(0.67, 1.0, 0.13, 0.05),
+        ]
     else:
-        body = [oval(0.5, 0.68, 0.28, 0.2), oval(0.19, 0.74, 0.13, 0.16, 20), oval(0.81, 0.74, 0.13, 0.16, -20), oval(0.16, 0.87, 0.17, 0.05), oval(0.84, 0.87, 0.17, 0.05)]
+        body = [
+            oval(0.5, 0.68, 0.28, 0.2),
+            oval(0.19, 0.74, 0.13, 0.16, 20),
+            oval(0.81, 0.74, 0.13, 0.16, -20),
+            oval(0.16, 0.87, 0.17, 0.05),
+            oval(0.84, 0.87, 0.17, 0.05),
+        ]
     return [
         Layer(body, "base"),
         Layer([oval(0.5, 0.7, 0.15, 0.15)], "pale", False),
@@ -165,7 +199,20 @@ def _frog(pose: str, accessory: str) -> list[Layer]:
         Layer([oval(x, 0.33, 0.4, 0.21), *bulges], "base"),
         Layer([oval(x + s * 0.21 - 0.02, 0.12, 0.085, 0.085) for s in (-1, 1)], "white", False),
         Layer([oval(x + s * 0.21 - 0.04, 0.12, 0.045, 0.055) for s in (-1, 1)], "ink", False),
-        Layer([[(x - 0.3, 0.34), (x - 0.1, 0.41), (x + 0.06, 0.41), (x + 0.24, 0.34), (x + 0.06, 0.455), (x - 0.1, 0.455)]], "ink", False),
+        Layer(
+            [
+                [
+                    (x - 0.3, 0.34),
+                    (x - 0.1, 0.41),
+                    (x + 0.06, 0.41),
+                    (x + 0.24, 0.34),
+                    (x + 0.06, 0.455),
+                    (x - 0.1, 0.455),
+                ]
+            ],
+            "ink",
+            False,
+        ),
         *(_hat(x, 0.13) if accessory == "hat" else []),
     ]
 
@@ -184,7 +231,15 @@ def _house() -> list[Layer]:
 def _tree() -> list[Layer]:
     return [
         Layer([[(0.42, 0.55), (0.58, 0.55), (0.64, 1.0), (0.36, 1.0)]], "trunk"),
-        Layer([oval(0.5, 0.22, 0.25, 0.22), oval(0.27, 0.45, 0.25, 0.22), oval(0.73, 0.45, 0.25, 0.22), oval(0.5, 0.5, 0.24, 0.2)], "base"),
+        Layer(
+            [
+                oval(0.5, 0.22, 0.25, 0.22),
+                oval(0.27, 0.45, 0.25, 0.22),
+                oval(0.73, 0.45, 0.25, 0.22),
+                oval(0.5, 0.5, 0.24, 0.2),
+            ],
+            "base",
+        ),
         Layer([oval(0.4, 0.2, 0.09, 0.07), oval(0.2, 0.42, 0.08, 0.06), oval(0.66, 0.4, 0.08, 0.06)], "light", False),
     ]
 
@@ -200,8 +255,21 @@ def _ball() -> list[Layer]:
 def _car() -> list[Layer]:
     wheels = [(0.26, 0.6), (0.78, 0.6)]
     return [
-        Layer([[(0.3, 0.3), (0.42, 0.02), (0.82, 0.02), (0.92, 0.3)], [(0.0, 0.36), (0.08, 0.28), (1.0, 0.28), (1.0, 0.62), (0.0, 0.62)]], "base"),
-        Layer([[(0.38, 0.28), (0.46, 0.08), (0.58, 0.08), (0.58, 0.28)], [(0.65, 0.28), (0.65, 0.08), (0.79, 0.08), (0.85, 0.28)]], "glass", False),
+        Layer(
+            [
+                [(0.3, 0.3), (0.42, 0.02), (0.82, 0.02), (0.92, 0.3)],
+                [(0.0, 0.36), (0.08, 0.28), (1.0, 0.28), (1.0, 0.62), (0.0, 0.62)],
+            ],
+            "base",
+        ),
+        Layer(
+            [
+                [(0.38, 0.28), (0.46, 0.08), (0.58, 0.08), (0.58, 0.28)],
+                [(0.65, 0.28), (0.65, 0.08), (0.79, 0.08), (0.85, 0.28)],
+            ],
+            "glass",
+            False,
+        ),
         Layer([oval(0.06, 0.42, 0.055, 0.06)], "white", False),
         Layer([oval(x, y, 0.13, 0.13) for x, y in wheels], "ink", False),
         Layer([oval(x, y, 0.055, 0.055) for x, y in wheels], "white", False),

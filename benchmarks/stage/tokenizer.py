@@ -1,8 +1,10 @@
 """A CLIP tokenizer for the world's words: byte-level byte-pair encoding in which each of them is one token.
 
-Sennrich et al. 2016 (arXiv:1508.07909), algorithm 1, run until every word is whole; any other text still encodes, in smaller pieces.
+Sennrich et al. 2016 (arXiv:1508.07909), algorithm 1, run until every word is whole; any other text still encodes, in
+smaller pieces.
 """
 
+import itertools
 from collections import Counter
 from typing import Any
 
@@ -24,7 +26,7 @@ def learn_merges(vocabulary: tuple[str, ...]) -> list[tuple[str, str]]:
     spellings = [[*word[:-1], word[-1] + SUFFIX] for word in vocabulary]
     merges: list[tuple[str, str]] = []
     while True:
-        pairs = Counter(pair for spelling in spellings for pair in zip(spelling, spelling[1:], strict=False))
+        pairs = Counter(pair for spelling in spellings for pair in itertools.pairwise(spelling))
         if not pairs:
             return merges
         best = min(pairs, key=lambda pair: (-pairs[pair], pair))
@@ -38,7 +40,9 @@ def learn_merges(vocabulary: tuple[str, ...]) -> list[tuple[str, str]]:
 
 
 def build_tokenizer() -> Any:
-    """The `CLIPTokenizer`; token ids: 256 bytes, 256 bytes that end a word, merges, start, end. Punctuation is covered by the bytes."""
+    """The `CLIPTokenizer`; token ids: 256 bytes, 256 bytes that end a word, merges, start, end. Punctuation is covered
+    by the bytes.
+    """
     from transformers import CLIPTokenizer
 
     symbols = _byte_symbols()
@@ -46,4 +50,13 @@ def build_tokenizer() -> Any:
     tokens = [*symbols, *(symbol + SUFFIX for symbol in symbols), *("".join(pair) for pair in merges), START, END]
     # Two merge paths can spell one token; it keeps its first id.
     vocabulary = {token: index for index, token in enumerate(dict.fromkeys(tokens))}
-    return CLIPTokenizer(vocab=vocabulary, merges=merges, bos_token=START, eos_token=END, unk_token=END, pad_token=END, model_max_length=MAX_TOKENS)
+    build: Any = CLIPTokenizer
+    return build(
+        vocab=vocabulary,
+        merges=merges,
+        bos_token=START,
+        eos_token=END,
+        unk_token=END,
+        pad_token=END,
+        model_max_length=MAX_TOKENS,
+    )

@@ -1,4 +1,6 @@
-"""Joint training of the denoiser and the text encoder: v-prediction with zero terminal SNR, every draw keyed by (seed, step)."""
+"""Joint training of the denoiser and the text encoder: v-prediction with zero terminal SNR, every draw keyed by (seed,
+step).
+"""
 
 import copy
 import math
@@ -35,8 +37,10 @@ def learning_rate(config: StageConfig, step: int) -> float:
 def loss_weight(snr: Tensor, gamma: float) -> Tensor:
     """Weight of the v-prediction error, [B] -> [B]: min(SNR + 1, gamma) / (SNR + 1).
 
-    Min-SNR (Hang et al. 2023, arXiv:2303.09556, section 3.4) caps the weight of the x0 error, SNR + 1 for v-prediction, at gamma. Their min(SNR, gamma)
-    vanishes at zero SNR, where sampling starts and where layout and colours are decided; SNR + 1 under the same cap keeps the v error whole there.
+    Min-SNR (Hang et al. 2023, arXiv:2303.09556, section 3.4) caps the weight of the x0 error, SNR + 1 for
+    v-prediction, at gamma. Their min(SNR, gamma)
+    vanishes at zero SNR, where sampling starts and where layout and colours are decided; SNR + 1 under the same cap
+    keeps the v error whole there.
     """
     return (snr + 1).clamp(max=gamma) / (snr + 1)
 
@@ -44,12 +48,15 @@ def loss_weight(snr: Tensor, gamma: float) -> Tensor:
 @torch.no_grad()
 def average(target: nn.Module, source: nn.Module, decay: float) -> None:
     """target <- decay * target + (1 - decay) * source, for all parameters; buffers are copied."""
-    torch._foreach_lerp_(list(target.parameters()), list(source.parameters()), 1 - decay)
+    for a, b in zip(target.parameters(), source.parameters(), strict=True):
+        a.lerp_(b, 1 - decay)
     for a, b in zip(target.buffers(), source.buffers(), strict=True):
         a.copy_(b)
 
 
-def step_loss(config: StageConfig, step: int, *, latents: Tensor, tokens: Tensor, text_encoder: Any, unet: Any, alphas: Tensor) -> Tensor:
+def step_loss(
+    config: StageConfig, step: int, *, latents: Tensor, tokens: Tensor, text_encoder: Any, unet: Any, alphas: Tensor
+) -> Tensor:
     """The loss of one step; latents [B, C, h, w], tokens [B, T], alphas float32 [1000] (cumulative products)."""
     generator = torch.Generator().manual_seed(key(config.seed, "diffusion", step))
     noise = torch.randn(latents.shape, generator=generator).to(latents.device)
@@ -66,7 +73,9 @@ def step_loss(config: StageConfig, step: int, *, latents: Tensor, tokens: Tensor
     return (loss_weight(alpha / (1 - alpha), config.snr_gamma) * error).mean()
 
 
-def train(config: StageConfig, folder: Path, *, tokenizer: Any, autoencoder: Any, target: Path, stop: int | None = None) -> Trained:
+def train(
+    config: StageConfig, folder: Path, *, tokenizer: Any, autoencoder: Any, target: Path, stop: int | None = None
+) -> Trained:
     """Train or resume; a run resumed from any checkpoint ends in the same bytes as one never stopped.
 
     Args:
@@ -80,7 +89,9 @@ def train(config: StageConfig, folder: Path, *, tokenizer: Any, autoencoder: Any
     averages = {"text_encoder_average": copy.deepcopy(text_encoder).eval(), "unet_average": copy.deepcopy(unet).eval()}
     modules = {"text_encoder": text_encoder, "unet": unet, **averages}
     parameters = [*text_encoder.parameters(), *unet.parameters()]
-    optimiser = torch.optim.AdamW(parameters, lr=config.rate, betas=(0.9, 0.99), weight_decay=config.weight_decay, fused=True)
+    optimiser = torch.optim.AdamW(
+        parameters, lr=config.rate, betas=(0.9, 0.99), weight_decay=config.weight_decay, fused=True
+    )
     checkpoint = folder / "denoiser.safetensors"
     start, curve = load_checkpoint(checkpoint, modules, optimiser)
     alphas = build_scheduler().alphas_cumprod.to(device)
@@ -91,7 +102,15 @@ def train(config: StageConfig, folder: Path, *, tokenizer: Any, autoencoder: Any
         for group in optimiser.param_groups:
             group["lr"] = learning_rate(config, step)
         latents = batch.latents.to(device, memory_format=torch.channels_last)
-        loss = step_loss(config, step, latents=latents, tokens=batch.tokens.to(device), text_encoder=text_encoder, unet=unet, alphas=alphas)
+        loss = step_loss(
+            config,
+            step,
+            latents=latents,
+            tokens=batch.tokens.to(device),
+            text_encoder=text_encoder,
+            unet=unet,
+            alphas=alphas,
+        )
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(parameters, 1.0)
@@ -110,5 +129,11 @@ def train(config: StageConfig, folder: Path, *, tokenizer: Any, autoencoder: Any
             save_checkpoint(checkpoint, modules, optimiser, step=step + 1, curve=curve)
             write_json(folder / "curve.json", curve)
         if (step + 1) % config.export_every == 0 or done:
-            export(target, tokenizer=tokenizer, autoencoder=autoencoder, text_encoder=averages["text_encoder_average"], unet=averages["unet_average"])
+            export(
+                target,
+                tokenizer=tokenizer,
+                autoencoder=autoencoder,
+                text_encoder=averages["text_encoder_average"],
+                unet=averages["unet_average"],
+            )
     return Trained(averages["text_encoder_average"], averages["unet_average"], curve)

@@ -1,8 +1,10 @@
 """The words of the stage's world: what exists in it and how captions name it.
 
-Everything that writes text for the embedded model (captions, entity cards, actions, background prompts) takes its words from here.
+Everything that writes text for the embedded model (captions, entity cards, actions, background prompts) takes its
+words from here.
 
-Grammar of an entity: card = "a red cat with a hat", segment prompt = card + ", " + action ("a red cat with a hat, sitting").
+Grammar of an entity: card = "a red cat with a hat", segment prompt = card + ", " + action ("a red cat with a hat,
+sitting").
 """
 
 from types import MappingProxyType
@@ -42,14 +44,16 @@ COLOURS = MappingProxyType(
     }
 )
 
-# What a creature may wear; things wear nothing. Both accessories have fixed neutral colours, so a caption needs no second colour word.
+# What a creature may wear; things wear nothing. Both accessories have fixed neutral colours, so a caption needs no
+# second colour word.
 ACCESSORIES = ("none", "hat", "scarf")
 ACCESSORY_WORDS = MappingProxyType({"hat": ("hat", "top hat"), "scarf": ("scarf",)})
 
 POSES = ("standing", "sitting")
 FACINGS = ("left", "right")
 
-# Pose -> actions that show it. A pose is free (not part of an identity); a plan's Item.action is one of these, optionally followed by a facing phrase.
+# Pose -> actions that show it. A pose is free (not part of an identity); a plan's Item.action is one of these,
+# optionally followed by a facing phrase.
 ACTIONS = MappingProxyType(
     {
         "standing": ("standing", "walking", "waiting", "looking around"),

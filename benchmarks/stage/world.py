@@ -19,7 +19,9 @@ _COUNTS = (0.08, 0.52, 0.85, 1.0)
 
 
 class Item(NamedTuple):
-    """One creature or thing. `box` is (x0, y0, x1, y1) in 0..1 and tight around the unoccluded silhouette; higher `z` is nearer."""
+    """One creature or thing. `box` is (x0, y0, x1, y1) in 0..1 and tight around the unoccluded silhouette; higher `z`
+    is nearer.
+    """
 
     kind: str
     colour: str
@@ -31,7 +33,9 @@ class Item(NamedTuple):
 
 
 class Scene(NamedTuple):
-    """A setting and its items, farthest first. `number` also keys the setting's own variation (horizon, hills, trunks)."""
+    """A setting and its items, farthest first. `number` also keys the setting's own variation (horizon, hills,
+    trunks).
+    """
 
     setting: str
     items: tuple[Item, ...]
@@ -56,7 +60,9 @@ def _item(draws: Draws, single: bool) -> Item:
     width, height = (longer, longer / aspect) if aspect >= 1 else (longer * aspect, longer)
     x0 = draws.uniform(0.02, 0.98 - width)
     bottom = draws.uniform(max(height + 0.02, 0.55), 0.98)
-    return Item(kind, draws.choose(tuple(COLOURS)), accessory, (x0, bottom - height, x0 + width, bottom), 0, facing, pose)
+    return Item(
+        kind, draws.choose(tuple(COLOURS)), accessory, (x0, bottom - height, x0 + width, bottom), 0, facing, pose
+    )
 
 
 def _overlap(a: tuple[float, float, float, float], b: tuple[float, float, float, float]) -> float:
@@ -67,7 +73,7 @@ def _overlap(a: tuple[float, float, float, float], b: tuple[float, float, float,
 
 
 def sample_scene(seed: int, number: int) -> Scene:
-    """Scene `number` of the world with this seed: 0 to 3 items, boxes overlapping by at most 0.25 of the smaller one."""
+    """Scene `number` of the world with this seed: 0 to 3 items, overlapping by at most 0.25 of the smaller box."""
     draws = Draws(seed, "scene", number)
     setting = draws.choose(SETTINGS)
     share = draws.uniform()
@@ -77,7 +83,10 @@ def sample_scene(seed: int, number: int) -> Scene:
         if len(items) == count:
             break
         item = _item(draws, count == 1)
-        if all(_overlap(item.box, other.box) <= 0.25 and (item.kind, item.colour) != (other.kind, other.colour) for other in items):
+        if all(
+            _overlap(item.box, other.box) <= 0.25 and (item.kind, item.colour) != (other.kind, other.colour)
+            for other in items
+        ):
             items.append(item)
     items.sort(key=lambda item: item.box[3])
     return Scene(setting, tuple(item._replace(z=z) for z, item in enumerate(items)), seed, number)

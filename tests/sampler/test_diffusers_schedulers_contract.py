@@ -7,10 +7,13 @@ import math
 import pickle
 import re
 from functools import partial
+from typing import Any
 
 import diffusers
 import pytest
 import torch
+from diffusers.schedulers.scheduling_ddim import DDIMScheduler as TheirDDIM
+from diffusers.schedulers.scheduling_ddpm import DDPMScheduler as TheirDDPM
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from raccord.sampler.diffusers_schedulers import DDIMScheduler, DDPMScheduler
@@ -81,14 +84,14 @@ def test_save_load_pickle_and_copy_give_the_same_scheduler(scheduler_class, tmp_
     scheduler = ready(scheduler_class, beta_schedule="scaled_linear", timestep_spacing="trailing", clip_sample=False)
     scheduler.save_pretrained(tmp_path)
     loaded = scheduler_class.from_pretrained(tmp_path)
-    options = {name: value for name, value in scheduler.config.items() if not name.startswith("_")}
+    options: dict[str, Any] = {name: value for name, value in scheduler.config.items() if not name.startswith("_")}
     assert {name: loaded.config[name] for name in options} == options
     loaded.set_timesteps(10)
     sample, output = tensors()
     noise = tensors(1)[0]
-    expected = scheduler.step(output, 499, sample, variance_noise=noise, **noisy(scheduler_class)).prev_sample
+    expected = scheduler.step(output, 499, sample, variance_noise=noise, **noisy(scheduler_class))[0]
     for twin in (loaded, copy.deepcopy(scheduler), pickle.loads(pickle.dumps(scheduler))):
-        ours = twin.step(output, twin.timesteps[5], sample, variance_noise=noise, **noisy(scheduler_class)).prev_sample
+        ours = twin.step(output, twin.timesteps[5], sample, variance_noise=noise, **noisy(scheduler_class))[0]
         assert torch.equal(ours, expected)
     assert json.loads((tmp_path / "scheduler_config.json").read_text())["_class_name"] == scheduler_class.__name__
     # someone without raccord loads it as diffusers' own
@@ -105,16 +108,16 @@ def test_generators_and_given_noise_are_the_same_noise(scheduler_class):
     sample, output = tensors()
     step = partial(scheduler.step, output, 500, sample, **noisy(scheduler_class))
     rows = torch.cat([torch.randn(1, *SHAPE[1:], generator=torch.Generator().manual_seed(seed)) for seed in (5, 6)])
-    listed = step(generator=[torch.Generator().manual_seed(seed) for seed in (5, 6)]).prev_sample
-    assert torch.equal(listed, step(variance_noise=rows).prev_sample)
+    listed = step(generator=[torch.Generator().manual_seed(seed) for seed in (5, 6)])[0]
+    assert torch.equal(listed, step(variance_noise=rows)[0])
     whole = torch.randn(SHAPE, generator=torch.Generator().manual_seed(5))
-    single = step(generator=torch.Generator().manual_seed(5)).prev_sample
-    assert torch.equal(single, step(variance_noise=whole).prev_sample)
+    single = step(generator=torch.Generator().manual_seed(5))[0]
+    assert torch.equal(single, step(variance_noise=whole)[0])
     assert not torch.equal(single, listed)
     # sample k of a list does not depend on its neighbours
     alone = scheduler.step(
         output[1:], 500, sample[1:], generator=[torch.Generator().manual_seed(6)], **noisy(scheduler_class)
-    ).prev_sample
+    )[0]
     assert torch.equal(alone, listed[1:])
     with pytest.raises(ValueError, match="Cannot pass both generator and variance_noise"):
         step(generator=torch.Generator(), variance_noise=whole)
@@ -160,9 +163,9 @@ def test_timesteps_come_as_ints_tensors_or_whole_floats_in_any_order(scheduler_c
     step = partial(scheduler.step, variance_noise=noise, **noisy(scheduler_class))
     for index in (3, 0, 6, 3):
         timestep = scheduler.timesteps[index]
-        expected = step(output, int(timestep), sample).prev_sample
+        expected = step(output, int(timestep), sample)[0]
         for form in (timestep, timestep.clone(), timestep[None], timestep.float(), float(timestep), timestep.int()):
-            assert torch.equal(step(output, form, sample).prev_sample, expected)
+            assert torch.equal(step(output, form, sample)[0], expected)
     # a later run with another number of steps starts afresh
     scheduler.set_timesteps(50)
     assert scheduler.num_inference_steps == 50
@@ -226,7 +229,7 @@ def test_sound_and_pictures_alike(scheduler_class, shape):
     scheduler = ready(scheduler_class, thresholding=True, sample_max_value=2.0)
     sample, output, noise = tensors(shape=shape, count=3)
     for timestep in scheduler.timesteps:
-        sample = scheduler.step(output, timestep, sample, variance_noise=noise, **noisy(scheduler_class)).prev_sample
+        sample = scheduler.step(output, timestep, sample, variance_noise=noise, **noisy(scheduler_class))[0]
     assert sample.shape == shape
     assert sample.isfinite().all()
 
@@ -259,15 +262,15 @@ def test_forward_process_is_the_papers(scheduler_class, dtype):
 def test_moving_the_table_keeps_its_digits_and_replacing_it_counts():
     scheduler = ready(DDIMScheduler)
     sample, output = tensors()
-    before = scheduler.step(output, 500, sample).prev_sample
+    before = scheduler.step(output, 500, sample)[0]
     scheduler.alphas_cumprod = scheduler.alphas_cumprod.to("cpu").clone()
-    assert torch.equal(scheduler.step(output, 500, sample).prev_sample, before)
+    assert torch.equal(scheduler.step(output, 500, sample)[0], before)
     other = DDIMScheduler(beta_schedule="scaled_linear", beta_start=0.00085, beta_end=0.012)
     noisy_before = scheduler.add_noise(sample, output, torch.tensor([500]))
     scheduler.alphas_cumprod = other.alphas_cumprod
     other.set_timesteps(10)
-    expected = other.step(output, 500, sample).prev_sample
-    assert torch.allclose(scheduler.step(output, 500, sample).prev_sample, expected, rtol=1e-5, atol=1e-6)
+    expected = other.step(output, 500, sample)[0]
+    assert torch.allclose(scheduler.step(output, 500, sample)[0], expected, rtol=1e-5, atol=1e-6)
     assert not torch.equal(scheduler.add_noise(sample, output, torch.tensor([500])), noisy_before)
 
 
@@ -278,13 +281,17 @@ def test_zero_terminal_snr_is_refused_with_epsilon_and_works_without(scheduler_c
         scheduler_class(rescale_betas_zero_snr=True)
     with pytest.raises(ValueError, match=message):
         scheduler_class(trained_betas=[0.1, 0.5, 1.0], num_train_timesteps=3)
-    options = {"rescale_betas_zero_snr": True, "timestep_spacing": "trailing", "prediction_type": "v_prediction"}
+    options: dict[str, Any] = {
+        "rescale_betas_zero_snr": True,
+        "timestep_spacing": "trailing",
+        "prediction_type": "v_prediction",
+    }
     scheduler = ready(scheduler_class, **options)
     assert scheduler.alphas_cumprod[-1] == 0.0
     sample, output = tensors()
     noise = tensors(1)[0]
     for timestep in scheduler.timesteps:
-        sample = scheduler.step(output, timestep, sample, variance_noise=noise, **noisy(scheduler_class)).prev_sample
+        sample = scheduler.step(output, timestep, sample, variance_noise=noise, **noisy(scheduler_class))[0]
     assert sample.isfinite().all()
     # changed to epsilon afterwards, it is refused at the next set_timesteps
     scheduler.register_to_config(prediction_type="epsilon")
@@ -298,11 +305,11 @@ def test_ddpm_splits_off_a_learned_variance():
     predicted = predicted.tanh()
     for kind in ("learned_range", "learned"):
         scheduler = ready(DDPMScheduler, variance_type=kind)
-        theirs = ready(diffusers.DDPMScheduler, variance_type=kind)
+        theirs = ready(TheirDDPM, variance_type=kind)
         both = torch.cat([output, predicted if kind == "learned_range" else predicted.abs()], dim=1)
         ours = scheduler.step(both, 500, sample, generator=torch.Generator().manual_seed(3))
         yours = theirs.step(both, 500, sample, generator=torch.Generator().manual_seed(3))
-        assert torch.allclose(ours.prev_sample, yours.prev_sample, rtol=1e-5, atol=1e-6)
+        assert torch.allclose(ours[0], yours[0], rtol=1e-5, atol=1e-6)
         with pytest.raises(ValueError, match="needs a model that predicts its variance"):
             scheduler.step(output, 500, sample, variance_noise=noise)
 
@@ -310,13 +317,13 @@ def test_ddpm_splits_off_a_learned_variance():
 def test_ddpm_adds_no_noise_at_timestep_0():
     scheduler = ready(DDPMScheduler)
     sample, output = tensors()
-    first = scheduler.step(output, 0, sample, variance_noise=tensors(1)[0]).prev_sample
-    assert torch.equal(first, scheduler.step(output, 0, sample).prev_sample)
+    first = scheduler.step(output, 0, sample, variance_noise=tensors(1)[0])[0]
+    assert torch.equal(first, scheduler.step(output, 0, sample)[0])
 
 
 @pytest.mark.parametrize("kind", ["fixed_small", "fixed_small_log", "fixed_large", "fixed_large_log", "learned_range"])
 def test_variances_are_diffusers_numbers(kind):
-    ours, theirs = ready(DDPMScheduler, variance_type=kind), ready(diffusers.DDPMScheduler, variance_type=kind)
+    ours, theirs = ready(DDPMScheduler, variance_type=kind), ready(TheirDDPM, variance_type=kind)
     predicted = torch.linspace(-1, 1, 5)
     for timestep in (900, 500, 100):
         variance = ours._get_variance(timestep, predicted_variance=predicted)
@@ -324,7 +331,7 @@ def test_variances_are_diffusers_numbers(kind):
         assert ours._get_variance(timestep, predicted, "fixed_large") == pytest.approx(
             theirs._get_variance(timestep, predicted, "fixed_large").item(), rel=1e-4
         )
-    ddim, yours = ready(DDIMScheduler), ready(diffusers.DDIMScheduler)
+    ddim, yours = ready(DDIMScheduler), ready(TheirDDIM)
     for timestep, previous in ((980, 960), (420, 400), (0, -1)):
         assert ddim._get_variance(timestep, previous) == pytest.approx(
             yours._get_variance(timestep, previous).item(), rel=1e-4
@@ -338,9 +345,9 @@ def test_fixed_large_log_is_the_large_variance_where_diffusers_gives_nan():
         ready(DDPMScheduler, variance_type="fixed_large_log"),
         ready(DDPMScheduler, variance_type="fixed_large"),
     )
-    ours = log.step(output, 500, sample, variance_noise=noise).prev_sample
-    assert torch.equal(ours, plain.step(output, 500, sample, variance_noise=noise).prev_sample)
-    theirs = ready(diffusers.DDPMScheduler, variance_type="fixed_large_log").step(output, 500, sample).prev_sample
+    ours = log.step(output, 500, sample, variance_noise=noise)[0]
+    assert torch.equal(ours, plain.step(output, 500, sample, variance_noise=noise)[0])
+    theirs = ready(TheirDDPM, variance_type="fixed_large_log").step(output, 500, sample)[0]
     assert theirs.isnan().all()
 
 

@@ -2,14 +2,17 @@
 
 diffusers computes in float32, tables included: 1 - alphas_cumprod is off by up to 2.6e-5 at the first timesteps, and
 near zero terminal SNR a difference of tables loses more. So the two agree to 2e-5 a step and 1e-4 a run wherever
-diffusers itself is that near to float64, which on the usual schedules is everywhere; ours is always within rounding.
+diffusers itself is that near to float64, which on the usual schedules from 4 steps up is everywhere; ours is always
+within rounding.
 """
 
 import math
+from typing import Any
 
-import diffusers
 import pytest
 import torch
+from diffusers.schedulers.scheduling_ddim import DDIMScheduler as TheirDDIM
+from diffusers.schedulers.scheduling_ddpm import DDPMScheduler as TheirDDPM
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
@@ -85,7 +88,9 @@ def compare(ours, theirs, count, seed, step):
     assert torch.equal(ours.timesteps, theirs.timesteps)
     config = ours.config
     usual = (
-        config.num_train_timesteps == 1000
+        # a jump of a third of the chain magnifies float32's roundings by more than there is room for
+        count > 3
+        and config.num_train_timesteps == 1000
         and config.beta_schedule != "squaredcos_cap_v2"
         and not config.rescale_betas_zero_snr
     )
@@ -110,7 +115,7 @@ def compare(ours, theirs, count, seed, step):
         agree(one_original, two_original, truth_original, OURS_A_STEP, A_STEP)
         run_ours = step(ours, output, timestep, run_ours, key)[0]
         run_exact = step(ours, output.double(), timestep, run_exact, key)[0]
-        run_theirs = two
+        run_theirs = two if two.isfinite().all() else one
     # a rounding at the noisy end grows with the signal when the noise is what is given
     growth = 1 / math.sqrt(ours._levels[int(ours.timesteps[0])]) if config.prediction_type == "epsilon" else 10
     agree(run_ours, run_theirs, run_exact, 2 * OURS_A_STEP * growth, A_RUN)
@@ -118,7 +123,7 @@ def compare(ours, theirs, count, seed, step):
 
 def test_the_grids_counts_have_the_right_length_in_diffusers():
     # 61 is the first `trailing` count that diffusers gets wrong; the grids below stay under it
-    theirs = diffusers.DDIMScheduler(timestep_spacing="trailing")
+    theirs = TheirDDIM(timestep_spacing="trailing")
     theirs.set_timesteps(61)
     assert len(theirs.timesteps) == 62
     ours = DDIMScheduler(timestep_spacing="trailing")
@@ -136,14 +141,16 @@ def test_the_grids_counts_have_the_right_length_in_diffusers():
 )
 def test_ddim_is_diffusers_with_its_previous_step(draw, count, eta, clipped, seed):
     arguments = options(draw)
-    theirs = diffusers.DDIMScheduler(**arguments)
+    theirs = TheirDDIM(**arguments)
     ours = DDIMScheduler(**arguments, previous_step="diffusers")
 
     def step(scheduler, output, timestep, sample, key):
         generators = [torch.Generator().manual_seed(key + row) for row in range(SHAPE[0])]
-        noise = {"generator": generators}
+        noise: dict[str, Any] = {"generator": generators}
         if output.dtype == torch.float64:
-            noise = {"variance_noise": torch.cat([torch.randn(1, *SHAPE[1:], generator=each) for each in generators])}
+            noise: dict[str, Any] = {
+                "variance_noise": torch.cat([torch.randn(1, *SHAPE[1:], generator=each) for each in generators])
+            }
         return scheduler.step(
             output, timestep, sample, eta=eta, use_clipped_model_output=clipped, return_dict=False, **noise
         )
@@ -167,13 +174,13 @@ def test_ddim_is_diffusers_with_its_previous_step(draw, count, eta, clipped, see
 )
 def test_ddpm_is_diffusers(draw, count, seed):
     arguments = options(draw)
-    theirs, ours = diffusers.DDPMScheduler(**arguments), DDPMScheduler(**arguments)
+    theirs, ours = TheirDDPM(**arguments), DDPMScheduler(**arguments)
     predicted = torch.rand(SHAPE, generator=torch.Generator().manual_seed(seed))
     if arguments["variance_type"] == "learned_range":
         predicted = predicted * 2 - 1
 
     def step(scheduler, output, timestep, sample, key):
-        noise = {"generator": torch.Generator().manual_seed(key)}
+        noise: dict[str, Any] = {"generator": torch.Generator().manual_seed(key)}
         if output.dtype == torch.float64:
             noise = {"variance_noise": torch.randn(SHAPE, generator=noise["generator"])}
         if arguments["variance_type"].startswith("learned"):
@@ -199,7 +206,7 @@ def test_the_default_ddim_step_differs_only_where_diffusers_leaves_the_schedule(
 
 
 def test_our_tables_are_nearer_to_the_formula_than_float32_sums():
-    theirs = diffusers.DDIMScheduler(beta_schedule="scaled_linear", beta_start=0.00085, beta_end=0.012)
+    theirs = TheirDDIM(beta_schedule="scaled_linear", beta_start=0.00085, beta_end=0.012)
     ours = DDIMScheduler(beta_schedule="scaled_linear", beta_start=0.00085, beta_end=0.012)
     for name in ("betas", "alphas_cumprod"):
         mine, yours = getattr(ours, name), getattr(theirs, name)
@@ -213,7 +220,7 @@ def test_our_tables_are_nearer_to_the_formula_than_float32_sums():
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 @pytest.mark.parametrize("kind", ["ddim", "ddpm"])
 def test_half_precision_keeps_its_dtype_and_is_no_less_exact_than_diffusers(dtype, kind):
-    classes = {"ddim": (DDIMScheduler, diffusers.DDIMScheduler), "ddpm": (DDPMScheduler, diffusers.DDPMScheduler)}[kind]
+    classes = {"ddim": (DDIMScheduler, TheirDDIM), "ddpm": (DDPMScheduler, TheirDDPM)}[kind]
     ours, theirs = (
         scheduler(beta_schedule="scaled_linear", beta_start=0.00085, beta_end=0.012, clip_sample=False)
         for scheduler in classes

@@ -135,7 +135,7 @@ def test_previous_timestep_is_the_next_lower_one_listed():
 def test_checked_timesteps_gives_whole_numbers_back():
     assert schedule.checked_timesteps([999, 20, 0], train_steps=1000) == (999, 20, 0)
     assert schedule.checked_timesteps([7], train_steps=8) == (7,)
-    assert all(type(step) is int for step in schedule.checked_timesteps([3.0, 1.0], train_steps=4))
+    assert all(type(step) is int for step in schedule.checked_timesteps(np.array([3, 1]).tolist(), train_steps=4))
 
 
 LEADING = (

@@ -3,6 +3,7 @@
 import math
 import re
 from functools import partial
+from typing import Any
 
 import numpy as np
 import pytest
@@ -100,7 +101,7 @@ def pairs(draw_t, draw_gap):
 def test_ddim_step_is_the_papers(t, gap, kind, eta, limit, rederive, seed):
     alpha, alpha_prev = pairs(t, gap)
     x, output, z, _ = inputs(seed, alpha, kind)
-    options = {"prediction": kind, "eta": eta, "limit": LIMITS[limit], "rederive": rederive}
+    options: dict[str, Any] = {"prediction": kind, "eta": eta, "limit": LIMITS[limit], "rederive": rederive}
     truth, truth_x0 = paper_ddim(x, output, z, alpha, alpha_prev, kind, eta, LIMITS[limit], rederive)
     ours = steps.ddim_step(x, output, z, alpha=alpha, alpha_prev=alpha_prev, **options)
     assert ours.prev_sample.dtype == torch.float64
@@ -127,7 +128,7 @@ def test_ddpm_step_is_the_papers(t, gap, kind, variance, limit, seed):
     x, output, z, predicted = inputs(seed, alpha, kind)
     if variance == "learned":
         predicted = predicted.abs()
-    options = {"prediction": kind, "variance": variance, "limit": LIMITS[limit]}
+    options: dict[str, Any] = {"prediction": kind, "variance": variance, "limit": LIMITS[limit]}
     truth, truth_x0 = paper_ddpm(x, output, z, alpha, alpha_prev, kind, variance, predicted, LIMITS[limit])
     ours = steps.ddpm_step(x, output, z, alpha=alpha, alpha_prev=alpha_prev, predicted_variance=predicted, **options)
     assert relative(ours.prev_sample, truth) < 1e-12
@@ -146,9 +147,9 @@ def test_ddpm_step_is_the_papers(t, gap, kind, variance, limit, seed):
 @pytest.mark.parametrize(("t", "before"), [(999, 979), (500, 0), (20, 19), (1, -1), (999, -1)])
 def test_ddim_with_eta_1_is_ddpm_with_the_posteriors_variance(kind, limit, t, before):
     # DDPM draws its direction from x_0, as DDIM does with `rederive`: the same thing when x_0 is not limited
-    levels = {"alpha": LEVELS[t], "alpha_prev": LEVELS[before] if before >= 0 else 1.0}
+    levels: dict[str, Any] = {"alpha": LEVELS[t], "alpha_prev": LEVELS[before] if before >= 0 else 1.0}
     x, output, z, _ = inputs(7, levels["alpha"], kind)
-    options = {"prediction": kind, "limit": LIMITS[limit]}
+    options: dict[str, Any] = {"prediction": kind, "limit": LIMITS[limit]}
     ddim = steps.ddim_step(x, output, z, eta=1.0, rederive=True, **levels, **options)
     ddpm = steps.ddpm_step(x, output, z, variance="fixed_small", **levels, **options)
     assert relative(ddim.prev_sample, ddpm.prev_sample) < 1e-12
@@ -174,7 +175,7 @@ def test_steps_know_nothing_of_shapes(shape):
     x, output, z, _ = (tensor.flatten()[:24].float() for tensor in inputs(1, LEVELS[400], "epsilon"))
     if shape == ():
         x, output, z = x[:1], output[:1], z[:1]
-    levels = {"alpha": LEVELS[400], "alpha_prev": LEVELS[380], "limit": LIMITS["clip"]}
+    levels: dict[str, Any] = {"alpha": LEVELS[400], "alpha_prev": LEVELS[380], "limit": LIMITS["clip"]}
     for step in (partial(steps.ddim_step, eta=0.5), steps.ddpm_step):
         flat = step(x, output, z, **levels)
         shaped = step(x.reshape(shape), output.reshape(shape), z.reshape(shape), **levels)
@@ -186,7 +187,7 @@ def test_steps_know_nothing_of_shapes(shape):
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32])
 def test_low_precision_is_stepped_in_float64_and_rounded_once(dtype):
     x, output, z, predicted = (tensor.to(dtype) for tensor in inputs(2, LEVELS[400], "epsilon"))
-    levels = {"alpha": LEVELS[400], "alpha_prev": LEVELS[380]}
+    levels: dict[str, Any] = {"alpha": LEVELS[400], "alpha_prev": LEVELS[380]}
     for step in (
         partial(steps.ddim_step, eta=0.5),
         steps.ddpm_step,
@@ -217,7 +218,11 @@ def test_an_infinite_output_is_tamed_by_the_limit():
     # float16 models overflow; the clipped x_0 is finite, and so is what is derived from it
     x = torch.zeros(3)
     output = torch.tensor([math.inf, -math.inf, 0.0])
-    levels = {"alpha": LEVELS[900], "alpha_prev": LEVELS[800], "limit": partial(prediction.clip, bound=1.0)}
+    levels: dict[str, Any] = {
+        "alpha": LEVELS[900],
+        "alpha_prev": LEVELS[800],
+        "limit": partial(prediction.clip, bound=1.0),
+    }
     for step in (partial(steps.ddim_step, rederive=True), steps.ddpm_step):
         ours = step(x, output, **levels)
         assert torch.equal(ours.pred_original_sample, torch.tensor([-1.0, 1.0, 0.0]))
@@ -227,7 +232,7 @@ def test_an_infinite_output_is_tamed_by_the_limit():
 def test_zero_terminal_snr_steps_are_finite():
     x, output, z, _ = inputs(5, 0.0, "v_prediction")
     for kind in ("v_prediction", "sample"):
-        levels = {"alpha": 0.0, "alpha_prev": LEVELS[900], "prediction": kind}
+        levels: dict[str, Any] = {"alpha": 0.0, "alpha_prev": LEVELS[900], "prediction": kind}
         truth, _ = paper_ddim(x, output, z, 0.0, LEVELS[900], kind, 0.0, None, False)
         assert relative(steps.ddim_step(x, output, **levels).prev_sample, truth) < 1e-13
         truth, _ = paper_ddpm(x, output, z, 0.0, LEVELS[900], kind, "fixed_large", None, None)
@@ -236,29 +241,28 @@ def test_zero_terminal_snr_steps_are_finite():
 
 def test_ddpm_without_noise_is_its_mean():
     x, output, z, _ = inputs(6, LEVELS[500], "epsilon")
-    levels = {"alpha": LEVELS[500], "alpha_prev": LEVELS[480]}
+    levels: dict[str, Any] = {"alpha": LEVELS[500], "alpha_prev": LEVELS[480]}
     mean = steps.ddpm_step(x, output, **levels).prev_sample
     assert relative(mean, steps.ddpm_step(x, output, torch.zeros_like(z), **levels).prev_sample) == 0.0
-    assert (
-        relative(mean, paper_ddpm(x, output, 0 * z, *levels.values(), "epsilon", "fixed_small", None, None)[0]) < 1e-12
-    )
+    truth, _ = paper_ddpm(x, output, 0 * z, LEVELS[500], LEVELS[480], "epsilon", "fixed_small", None, None)
+    assert relative(mean, truth) < 1e-12
 
 
 def test_defaults_are_epsilon_deterministic_and_the_small_variance():
     x, output, z, _ = inputs(8, LEVELS[500], "epsilon")
-    levels = {"alpha": LEVELS[500], "alpha_prev": LEVELS[480]}
+    levels: dict[str, Any] = {"alpha": LEVELS[500], "alpha_prev": LEVELS[480]}
     ddim = steps.ddim_step(x, output, z, **levels).prev_sample
     assert torch.equal(ddim, steps.ddim_step(x, output, prediction="epsilon", eta=0.0, **levels).prev_sample)
     ddpm = steps.ddpm_step(x, output, z, **levels).prev_sample
     explicit = steps.ddpm_step(x, output, z, prediction="epsilon", variance="fixed_small", **levels).prev_sample
     assert torch.equal(ddpm, explicit)
     # `rederive` is off by default, and changes something once x_0 is limited
-    limited = {"limit": LIMITS["clip"], **levels}
+    limited: dict[str, Any] = {"limit": LIMITS["clip"], **levels}
     plain = steps.ddim_step(x, output, **limited).prev_sample
     assert torch.equal(plain, steps.ddim_step(x, output, rederive=False, **limited).prev_sample)
     assert relative(plain, steps.ddim_step(x, output, rederive=True, **limited).prev_sample) > 1e-3
     coefficients = steps.ddim_coefficients(LEVELS[500], LEVELS[480], prediction="epsilon")
-    options = {"prediction": "epsilon", "eta": 0.0, "limited": False, "rederive": False}
+    options: dict[str, Any] = {"prediction": "epsilon", "eta": 0.0, "limited": False, "rederive": False}
     assert coefficients == steps.ddim_coefficients(LEVELS[500], LEVELS[480], **options)
     coefficients = steps.ddpm_coefficients(LEVELS[500], LEVELS[480], prediction="epsilon")
     assert coefficients == steps.ddpm_coefficients(LEVELS[500], LEVELS[480], prediction="epsilon", limited=False)
@@ -279,11 +283,11 @@ def test_coefficients_say_which_terms_a_step_has():
 def test_learned_range_reaches_from_the_posteriors_to_the_chains_variance():
     levels = (LEVELS[500], LEVELS[480])
     ends = torch.tensor([-1.0, 1.0], dtype=torch.float64)
-    low, high = steps.ddpm_deviation(*levels, variance="learned_range", predicted=ends).tolist()
+    low, high = torch.as_tensor(steps.ddpm_deviation(*levels, variance="learned_range", predicted=ends)).tolist()
     assert low == pytest.approx(steps.ddpm_deviation(*levels, variance="fixed_small"), rel=1e-14)
     assert high == pytest.approx(steps.ddpm_deviation(*levels, variance="fixed_large"), rel=1e-14)
     # towards the clean sample the posterior has no variance, and its logarithm stops at 1e-20
-    last = steps.ddpm_deviation(LEVELS[500], 1.0, variance="learned_range", predicted=ends)
+    last = torch.as_tensor(steps.ddpm_deviation(LEVELS[500], 1.0, variance="learned_range", predicted=ends))
     assert last[0].item() == pytest.approx(1e-10, rel=1e-12)
     assert steps.ddpm_deviation(LEVELS[500], 1.0, variance="fixed_small") == 0.0
 

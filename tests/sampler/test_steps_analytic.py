@@ -2,6 +2,7 @@
 
 import math
 from itertools import pairwise
+from typing import Any
 
 import pytest
 import torch
@@ -39,7 +40,7 @@ def run_moments(levels, *, eta, kind="epsilon", ddpm=False):
     for alpha, alpha_prev in pairwise(levels):
         points = torch.cat([mean[None], mean + EYE])
         output = gaussian_denoiser(kind, points, alpha)
-        arguments = {"alpha": alpha, "alpha_prev": alpha_prev, "prediction": kind}
+        arguments: dict[str, Any] = {"alpha": alpha, "alpha_prev": alpha_prev, "prediction": kind}
 
         def step(noise, points=points, output=output, arguments=arguments):
             if ddpm:

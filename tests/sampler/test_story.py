@@ -7,7 +7,9 @@ import torch
 from raccord.sampler.calibration import Calibration, read_calibration
 from raccord.sampler.noise import start_noise, step_noise
 from raccord.sampler.plan import Entity, Frame, Item, Plan
+from raccord.sampler.presence import AttentionRecord, presence
 from raccord.sampler.story import Story, draw
+from raccord.sampler.trajectory import Run
 
 QUICK = Calibration(guidance=3.0, casting_candidates=2, casting_steps=1, bank_weight=2.0)
 
@@ -135,22 +137,20 @@ def test_guidance_moves_up_the_presence(tiny_pipe):
     story = Story(tiny_pipe, story_plan(), steps=3, calibration=QUICK)
     story.cast()
     conditioning = story._conditioning(story.plan.frames[0])
-    from raccord.sampler.presence import AttentionRecord, presence
-    from raccord.sampler.story import _Run
-
-    run = _Run(conditioning, story.memories, what="test", total=1, progress=None)
+    denoiser = story._denoiser
+    run = Run(conditioning, story.memories, "test", 0, 1, None)
     sample = torch.from_numpy(np.random.default_rng(0).standard_normal((4, 8, 8), dtype=np.float32))
 
     def found(x):
-        story._controller.record = AttentionRecord()
-        story._controller.record_row = 1
+        control, record = denoiser.controller, AttentionRecord()
+        control.record, control.record_row = record, 1
         with torch.no_grad():
-            story._predict(run, x, 500)
-        record, story._controller.record = story._controller.record, None
+            denoiser.predict(run, x, 500)
+        control.record = None
         return float(presence(record, conditioning)[0])
 
-    with story._controller:
-        moved = story._guide(run, sample, 500, frozenset({1}))
+    with denoiser.controller:
+        moved = denoiser.guide(run, sample, 500, frozenset({1}))
         assert found(moved) > found(sample)
 
 

@@ -1,0 +1,109 @@
+"""Write benchmarks/RESULTS.md from the JSON files in benchmarks/results/: `.venv/bin/python benchmarks/results.py`.
+
+Nothing in the tables is typed by hand. A file that is absent is named as not measured.
+"""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).resolve().parent
+Found = dict[str, Any]
+
+
+def percent(value: float) -> str:
+    """0.971 -> 97.1 %."""
+    return f"{100 * value:.1f} %"
+
+
+def table(head: list[str], rows: list[list[Any]]) -> str:
+    """A Markdown table."""
+    lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
+    return "\n".join([*lines, *("| " + " | ".join(str(cell) for cell in row) + " |" for row in rows)])
+
+
+def leaves(found: Any, path: str = "") -> list[list[str]]:
+    """Every number, text and truth value of a JSON tree with its path; lists longer than 8 only by their length."""
+    if isinstance(found, dict):
+        return [leaf for key, value in found.items() for leaf in leaves(value, f"{path}.{key}" if path else key)]
+    if isinstance(found, list):
+        if len(found) > 8:
+            return [[path, f"{len(found)} entries"]]
+        return [leaf for index, value in enumerate(found) for leaf in leaves(value, f"{path}[{index}]")]
+    return [[path, f"{found:.4g}" if isinstance(found, float) else str(found)]]
+
+
+def story(found: Found) -> str:
+    rows = [
+        ["`make story` on a fresh clone, installation included", f"{found['make_story_seconds']} s"],
+        [f"drawing the {found['frames']} frames again, imports included", f"{found['draw_again_seconds']} s"],
+        ["same pixels", found["same_pixels_when_drawn_again"]],
+        ["cores", found["cores"]],
+    ]
+    return table(["what", "figure"], rows)
+
+
+def consistency(found: Found) -> str:
+    rows = [
+        [
+            row["variant"],
+            percent(row["item_success"]),
+            percent(row["outside"]),
+            percent(row["same_colour"]),
+            f"{row['unet_calls_per_frame']:.1f}",
+            f"{row['cpu_seconds_per_frame']:.2f}",
+        ]
+        for row in found["rows"]
+    ]
+    first = found["rows"][0]
+    note = (
+        f"{first['items']} items with named colours, {first['pairs']} pairs of frames with colours left open, "
+        f"model {found['model']}, torch {found['torch']}, {found['threads']} thread(s). Casting is counted in the calls."
+    )
+    head = ["variant", "item success", "colour outside boxes", "same colour", "UNet calls a frame", "CPU s a frame"]
+    return table(head, rows) + "\n\n" + note
+
+
+def mutation(found: Found) -> str:
+    return table(["figure", "value"], [leaf for leaf in leaves(found) if not leaf[0].startswith("survivors")])
+
+
+def anything(found: Found) -> str:
+    return table(["figure", "value"], leaves(found))
+
+
+SECTIONS: list[tuple[str, str, str, Callable[[Found], str]]] = [
+    ("story", "The main job on a fresh clone", "benchmarks/fresh_clone.sh", story),
+    ("consistency", "What each mechanism adds", "benchmarks/stage/consistency.py", consistency),
+    ("calibration", "Presence threshold", "benchmarks/stage/calibrate.py", anything),
+    ("stage", "The embedded diffusion model", "benchmarks/stage/report.py", anything),
+    ("planner", "The embedded planner", "benchmarks/planner/report.py", anything),
+    ("schedulers", "Schedulers against diffusers and against the truth", "benchmarks/schedulers.py", anything),
+    ("mutation", "Mutation score of schedules, predictions and steps", "benchmarks/mutation.py", mutation),
+    ("noise", "Keyed noise beside torch.randn", "benchmarks/bench_noise.py", anything),
+]
+
+
+def main() -> None:
+    """Write RESULTS.md."""
+    parts = [
+        "# Results",
+        "Written by `benchmarks/results.py` from the JSON files in `benchmarks/results/`; each section names the command "
+        "that makes its file. All figures are from 2 shared CPU cores (AVX2) without a GPU; absolute times there vary by "
+        "tens of per cent between runs. GPU rows are open: no GPU was at hand.",
+    ]
+    for name, title, command, write in SECTIONS:
+        path = HERE / "results" / f"{name}.json"
+        parts.append(f"## {title}")
+        if not path.is_file():
+            parts.append(f"Not measured yet: `{command}`.")
+            continue
+        found = json.loads(path.read_text())
+        parts.append(f"`{found.pop('command', command)}`")
+        parts.append(write(found))
+    (HERE / "RESULTS.md").write_text("\n\n".join(parts) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,194 @@
+"""Figures of the shipped model with the stock pipeline: `benchmarks/results/stage.json` and a contact sheet.
+
+.venv/bin/python benchmarks/stage/report.py [--count 48] [--steps 25] [--guidance 4]
+"""
+
+import argparse
+import hashlib
+import json
+import os
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "benchmarks"))
+
+# Any seed but the training's own: scenes, prompts and noise of the figures.
+SEED = 4242
+
+
+def unseen_prompts(config: Any, count: int, *, items: int, seed: int) -> list[tuple[str, Any]]:
+    """Captions with named colours and their scenes whose exact text is none of the training captions.
+
+    Args:
+        count: how many.
+        items: items a scene, 1 or 2, of different colours.
+    """
+    from stage.captions import caption
+    from stage.draws import Draws
+    from stage.world import sample_scene
+
+    trained = set()
+    for number in range(config.pictures):
+        scene = sample_scene(config.seed, number)
+        if len(scene.items) == items:
+            trained |= {caption(scene, Draws(config.seed, "caption", number, i)) for i in range(config.captions)}
+    found, number = [], 0
+    while len(found) < count:
+        scene = sample_scene(seed, number)
+        text = caption(scene, Draws(seed, "caption", number))
+        named = len(scene.items) == items and all(item.colour in text for item in scene.items)
+        if named and len({item.colour for item in scene.items}) == items and text not in trained:
+            found.append((text, scene))
+        number += 1
+    return found
+
+
+def autoencoder_figures(vae: Any, count: int) -> dict[str, float]:
+    """PSNR in dB of `count` scenes never trained on: over all pixels, and the mean over pictures."""
+    import numpy as np
+    import torch
+
+    from stage.autoencoder import psnr
+    from stage.pictures import to_signal
+    from stage.world import render, sample_scene
+
+    signals = to_signal(np.stack([render(sample_scene(SEED, n)) for n in range(count)]))
+    with torch.no_grad():
+        results = torch.cat([vae.decode(vae.encode(part).latent_dist.mean).sample for part in signals.split(8)])
+    single = [psnr(a, b) for a, b in zip(results, signals, strict=True)]
+    return {
+        "pictures": count,
+        "psnr": round(psnr(results, signals), 2),
+        "psnr_mean_of_pictures": round(sum(single) / count, 2),
+    }
+
+
+def draw(pipe: Any, texts: list[str], *, steps: int, guidance: float) -> Any:
+    """Pictures of the texts, uint8 [N, H, W, 3]; the noise of text n is keyed by n."""
+    import numpy as np
+    import torch
+
+    from stage.draws import key
+
+    pictures = []
+    for start in range(0, len(texts), 8):
+        generators = [
+            torch.Generator().manual_seed(key(SEED, "noise", n)) for n in range(start, min(start + 8, len(texts)))
+        ]
+        result = pipe(
+            texts[start : start + 8],
+            num_inference_steps=steps,
+            guidance_scale=guidance,
+            generator=generators,
+            output_type="np",
+        )
+        pictures.append(np.round(result.images * 255).astype(np.uint8))
+    return np.concatenate(pictures)
+
+
+def prompt_figures(pictures: Any, prompts: list[tuple[str, Any]], reader: Any) -> dict[str, Any]:
+    """Colour and kind success of drawn pictures.
+
+    Colour: one item, the picture's main body colour is the named one; two items, both named colours cover at least 2 %
+    of the picture.
+    Kind (one item): the reader names the kind in the box around all body-coloured pixels.
+    """
+    from stage.kinds import crop, kinds_of, largest_box
+    from stage.readers import NO_COLOUR, colour_map, main_colour
+    from stage.vocabulary import COLOURS
+
+    rows = []
+    for picture, (text, scene) in zip(pictures, prompts, strict=True):
+        colours = colour_map(picture)
+        wanted = [item.colour for item in scene.items]
+        row: dict[str, Any] = {"prompt": text}
+        if len(wanted) == 1:
+            row["colour"] = main_colour(picture) == wanted[0]
+            box = largest_box(colours != NO_COLOUR)
+            row["kind_read"] = kinds_of(reader, crop(picture, box)[None])[0] if box else None
+            row["kind"] = row["kind_read"] == scene.items[0].kind
+        else:
+            row["colour"] = all((colours == list(COLOURS).index(name)).mean() >= 0.02 for name in wanted)
+        rows.append(row)
+    means = {
+        name: round(sum(row[name] for row in rows) / len(rows), 3) for name in ("colour", "kind") if name in rows[0]
+    }
+    return {"prompts": len(rows), **means, "rows": rows}
+
+
+def contact_sheet(pictures: Any, path: Path, *, columns: int) -> None:
+    """Write the first pictures side by side, three times enlarged, as PNG."""
+    import numpy as np
+    from PIL import Image
+
+    rows = [
+        np.concatenate(list(pictures[i : i + columns]), 1)
+        for i in range(0, len(pictures) // columns * columns, columns)
+    ]
+    sheet = Image.fromarray(np.concatenate(rows))
+    sheet.resize((sheet.width * 3, sheet.height * 3), Image.Resampling.NEAREST).save(path)
+
+
+def main() -> None:
+    """Compute all figures and write them."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--count", type=int, default=48, help="prompts of one item and of two items each")
+    parser.add_argument("--steps", type=int, default=25)
+    parser.add_argument("--guidance", type=float, default=4.0)
+    arguments = parser.parse_args()
+
+    import torch
+
+    torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
+    from diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion import StableDiffusionPipeline
+
+    from stage.config import SMALL_CPU
+    from stage.files import write_json
+    from stage.kinds import train_reader
+    from stage.world import render
+
+    model = ROOT / "models" / "stage"
+    began = time.monotonic()
+    pipe = StableDiffusionPipeline.from_pretrained(model)
+    pipe.set_progress_bar_config(disable=True)
+    reader, accuracy = train_reader(ROOT / "build" / "stage")
+    results: dict[str, Any] = {
+        "model": hashlib.sha256((model / "SHA256SUMS").read_bytes()).hexdigest(),
+        "config": SMALL_CPU.to_json(),
+        "sampling": {
+            "pipeline": "stock StableDiffusionPipeline",
+            "steps": arguments.steps,
+            "guidance": arguments.guidance,
+            "seed": SEED,
+        },
+        "autoencoder": autoencoder_figures(pipe.vae, 64),
+        "kind_reader": {"accuracy_on_held_out_renders": round(accuracy, 4)},
+    }
+    single = unseen_prompts(SMALL_CPU, arguments.count, items=1, seed=SEED)
+    double = unseen_prompts(SMALL_CPU, arguments.count, items=2, seed=SEED)
+    for name, prompts in (("one_item", single), ("two_items", double)):
+        pictures = draw(pipe, [text for text, _ in prompts], steps=arguments.steps, guidance=arguments.guidance)
+        results[name] = prompt_figures(pictures, prompts, reader)
+        results[name]["ceiling_on_renders"] = {
+            k: v
+            for k, v in prompt_figures([render(scene) for _, scene in prompts], prompts, reader).items()
+            if k in ("colour", "kind")
+        }
+        contact_sheet(pictures, ROOT / "benchmarks" / "results" / f"stage_{name}.png", columns=8)
+        print(name, {k: v for k, v in results[name].items() if k != "rows"}, flush=True)
+    for name, file in (
+        ("loss_curve", "curve.json"),
+        ("autoencoder_curve", "vae_curve.json"),
+        ("decoder_curve", "decoder_curve.json"),
+    ):
+        path = ROOT / "build" / "stage" / SMALL_CPU.name / file
+        results[name] = json.loads(path.read_text()) if path.exists() else None
+    results["seconds"] = round(time.monotonic() - began, 1)
+    write_json(ROOT / "benchmarks" / "results" / "stage.json", results)
+
+
+if __name__ == "__main__":
+    main()
