@@ -59,7 +59,8 @@ def consistency(found: Found) -> str:
     first = found["rows"][0]
     note = (
         f"{first['items']} items with named colours, {first['pairs']} pairs of frames with colours left open, "
-        f"model {found['model']}, torch {found['torch']}, {found['threads']} thread(s). Casting is counted in the calls."
+        f"model {found['model']}, torch {found['torch']}, {found['threads']} thread(s). "
+        "Casting is counted in the calls."
     )
     head = ["variant", "item success", "colour outside boxes", "same colour", "UNet calls a frame", "CPU s a frame"]
     return table(head, rows) + "\n\n" + note
@@ -89,9 +90,9 @@ def main() -> None:
     """Write RESULTS.md."""
     parts = [
         "# Results",
-        "Written by `benchmarks/results.py` from the JSON files in `benchmarks/results/`; each section names the command "
-        "that makes its file. All figures are from 2 shared CPU cores (AVX2) without a GPU; absolute times there vary by "
-        "tens of per cent between runs. GPU rows are open: no GPU was at hand.",
+        "Written by `benchmarks/results.py` from the JSON files in `benchmarks/results/`; each section names the "
+        "command that makes its file. All figures are from 2 shared CPU cores (AVX2) without a GPU; absolute times "
+        "there vary by tens of per cent between runs. GPU rows are open: no GPU was at hand.",
     ]
     for name, title, command, write in SECTIONS:
         path = HERE / "results" / f"{name}.json"

@@ -169,7 +169,7 @@ def form_scene(
         prompt = world_prompt(reading)
         placeholders = [f"#{number}" for number in range(1, len(reading.names) + 1)]
         schema = scene_schema(
-            sentences=len(sentences), names=[*placeholders, *reading.nouns], world=language_model.world
+            sentences=len(sentences), names=placeholders, nouns=reading.nouns, world=language_model.world
         )
     written = language_model.write(prompt, schema, max_tokens=_MAX_TOKENS, max_seconds=_MAX_SECONDS, progress=progress)
     try:

@@ -12,7 +12,7 @@ from raccord.planner.world import World, read_world
 
 if TYPE_CHECKING:
     import torch
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+    from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 ADAPTERS = "adapters"
 _ADAPTER_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
@@ -37,7 +37,7 @@ class LanguageModel:
         world: what the model was trained on, from its `world.json`; None for a general model.
     """
 
-    def __init__(self, model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase", world: World | None = None):
+    def __init__(self, model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerFast", world: World | None = None):
         from llguidance.hf import from_tokenizer
 
         if not tokenizer.is_fast:
@@ -102,7 +102,7 @@ class LanguageModel:
                 f"the model had not finished its scene after {len(tokens)} tokens (at most {limit} tokens and "
                 f"{max_seconds:g} s are allowed); tell a shorter story or use another model"
             )
-        return Written(self.tokenizer.decode(written), len(written))
+        return Written(str(self.tokenizer.decode(written)), len(written))
 
 
 class _Guide:

@@ -101,24 +101,38 @@ def scene_json(scene: Scene) -> str:
     return json.dumps(scene.model_dump(mode="json"), separators=(",", ":"), ensure_ascii=False)
 
 
-def scene_schema(*, sentences: int, names: Sequence[str] = (), world: World | None = None) -> dict[str, Any]:
+def scene_schema(
+    *, sentences: int, names: Sequence[str] = (), nouns: Sequence[str] = (), world: World | None = None
+) -> dict[str, Any]:
     """JSON schema of a scene for one story, as narrow as the story and the model's world allow.
 
     Args:
-        sentences: number of sentences of the story; the scene gets exactly one frame each.
-        names: who may appear, as the model is to write it; empty leaves names free.
+        sentences: number of sentences of the story; frame n shows sentence n.
+        names: who must be declared, as the model is to write it.
+        nouns: what may be declared besides; with neither names nor nouns, names are free.
         world: narrows looks, actions and backgrounds to those of the world; None leaves them free.
     """
     schema = copy.deepcopy(Scene.model_json_schema())
     definitions = schema["$defs"]
-    schema["properties"]["frames"] |= {"minItems": sentences, "maxItems": sentences}
-    definitions["Shot"]["properties"]["sentence"] = {"type": "integer", "minimum": 1, "maximum": sentences}
-    if names:
+    if known := [*names, *nouns]:
         for owner, field in (("Being", "name"), ("Relation", "subject"), ("Relation", "object"), ("Placed", "entity")):
-            definitions[owner]["properties"][field] = {"enum": list(names)}
-        schema["properties"]["entities"]["maxItems"] = min(len(names), MAX_ITEMS)
+            definitions[owner]["properties"][field] = {"enum": known}
+        entities = schema["properties"]["entities"]
+        entities |= {"minItems": min(max(1, len(names)), MAX_ITEMS), "maxItems": min(len(known), MAX_ITEMS)}
     if world is not None:
         definitions["Being"]["properties"]["card"] = {"enum": list(world.cards)}
         definitions["Placed"]["properties"]["action"] = {"enum": list(world.actions)}
         definitions["Shot"]["properties"]["background"] = {"enum": list(world.backgrounds)}
+    shot = definitions.pop("Shot")
+    shots = []
+    for number in range(1, sentences + 1):
+        properties = {**shot["properties"], "sentence": {"const": number}}
+        shots.append({**shot, "properties": properties})
+    schema["properties"]["frames"] = {
+        "type": "array",
+        "prefixItems": shots,
+        "items": False,
+        "minItems": sentences,
+        "maxItems": sentences,
+    }
     return schema

@@ -8,6 +8,7 @@ whether the colour was in the box at the end, at the value with the highest bala
 
 import argparse
 import dataclasses
+import itertools
 import json
 import sys
 from pathlib import Path
@@ -31,7 +32,7 @@ def best_threshold(positive: list[float], negative: list[float]) -> tuple[float,
     if not positive or not negative:
         raise ValueError("calibration needs items that came out and items that did not; draw more stories")
     values = sorted({*positive, *negative})
-    middles = [(a + b) / 2 for a, b in zip(values, values[1:], strict=False)]
+    middles = [(a + b) / 2 for a, b in itertools.pairwise(values)]
 
     def accuracy(threshold: float) -> float:
         kept = sum(p >= threshold for p in positive) / len(positive)
@@ -49,10 +50,10 @@ def main() -> None:
     arguments = parser.parse_args()
 
     import numpy as np
+
     from raccord.sampler.calibration import FILE_NAME, Calibration
     from raccord.sampler.diffusers_pipeline import load_pipeline
     from raccord.sampler.story import Story
-
     from stage.files import write_json
     from stage.plans import sample_plan
     from stage.readers import read_colours
@@ -74,7 +75,8 @@ def main() -> None:
         print(f"story {number + 1}/{arguments.stories}: {len(positive)} present, {len(negative)} missing", flush=True)
     threshold, accuracy = best_threshold(positive, negative)
     calibration = Calibration(**FIXED, presence_threshold=round(threshold, 4))
-    changed = {f.name: getattr(calibration, f.name) for f in dataclasses.fields(Calibration) if getattr(calibration, f.name) != f.default}
+    fields = {field.name: field.default for field in dataclasses.fields(Calibration)}
+    changed = {name: value for name, value in dataclasses.asdict(calibration).items() if value != fields[name]}
     (model / FILE_NAME).write_text(json.dumps(changed, indent=2) + "\n")
     write_json(
         ROOT / "benchmarks" / "results" / "calibration.json",

@@ -33,10 +33,10 @@ def main() -> None:
     import numpy as np
     import torch
     from PIL import Image
-    from raccord.sampler.calibration import read_calibration
-    from raccord.sampler.diffusers_pipeline import load_pipeline
-    from raccord.sampler.story import Story
 
+    from raccord.sampler.calibration import read_calibration
+    from raccord.sampler.diffusers_pipeline import Model, load_pipeline
+    from raccord.sampler.story import Story
     from stage.files import write_json
     from stage.plans import TruePlan, sample_plan
     from stage.readers import box_mask, main_colour, read_colours
@@ -55,7 +55,8 @@ def main() -> None:
     def drawn(true: TruePlan, changes: dict[str, Any] | None) -> tuple[list[Any], int, float]:
         plan = true.plan
         if changes is None:
-            plan = plan.model_copy(update={"frames": [f.model_copy(update={"items": [], "background": ""}) for f in plan.frames]})
+            bare = [frame.model_copy(update={"items": [], "background": ""}) for frame in plan.frames]
+            plan = plan.model_copy(update={"frames": bare})
         story = Story(pipe, plan, steps=arguments.steps, calibration=dataclasses.replace(full, **changes or {}))
         began = time.process_time()
         pictures = [np.asarray(story.frame(frame.id).image) for frame in plan.frames]
@@ -97,8 +98,9 @@ def main() -> None:
     write_json(
         ROOT / "benchmarks" / "results" / "consistency.json",
         {
-            "command": f"benchmarks/stage/consistency.py --stories {arguments.stories} --frames {arguments.frames} --steps {arguments.steps}",
-            "model": Story(pipe, sample_plan(SEED, 0, frames=1, named_colours=True).plan).model.weights_hash()[:16],
+            "command": f"benchmarks/stage/consistency.py --stories {arguments.stories} --frames {arguments.frames} "
+            f"--steps {arguments.steps}",
+            "model": Model(pipe).weights_hash()[:16],
             "torch": torch.__version__,
             "threads": torch.get_num_threads(),
             "calibration": dataclasses.asdict(full),
@@ -110,7 +112,8 @@ def main() -> None:
         page = Image.new("RGB", (side * arguments.frames, side * len(sheet)), "white")
         for y, pictures in enumerate(sheet):
             for x, picture in enumerate(pictures):
-                page.paste(Image.fromarray(picture).resize((side - 8, side - 8), Image.Resampling.LANCZOS), (x * side + 4, y * side + 4))
+                large = Image.fromarray(picture).resize((side - 8, side - 8), Image.Resampling.LANCZOS)
+                page.paste(large, (x * side + 4, y * side + 4))
         page.save(arguments.sheet)
 
 

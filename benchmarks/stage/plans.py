@@ -4,7 +4,6 @@ from typing import NamedTuple
 
 from raccord.sampler.plan import Entity, Frame, Plan
 from raccord.sampler.plan import Item as PlanItem
-
 from stage.draws import Draws
 from stage.vocabulary import BACKGROUNDS, COLOURS, CREATURES, KINDS, SETTING_PHRASES, SETTINGS, card
 from stage.world import Item
@@ -36,7 +35,7 @@ def sample_plan(seed: int, number: int, *, frames: int, named_colours: bool) -> 
     colours.append(draws.choose(tuple(colour for colour in COLOURS if colour != colours[0])))
     kinds = (first, second)
     cards = [card(kind=k, colour=c if named_colours else None) for k, c in zip(kinds, colours, strict=True)]
-    entities = [Entity(id=f"e{i + 1}", name=kind, card=text) for i, (kind, text) in enumerate(zip(kinds, cards, strict=True))]
+    entities = [Entity(id=f"e{i + 1}", name=kinds[i], card=cards[i]) for i in range(2)]
     drawn, truth = [], []
     for index in range(frames):
         places = draws.choose(_PLACES)

@@ -47,7 +47,9 @@ def byte_tokenizer(*, chat_template=None):
     )
 
 
-def save_random_model(folder, *, family="llama", seed=0, world=WORLD, chat_template=None, positions=8192):
+def save_random_model(
+    folder, *, family="llama", seed=0, world: World | None = WORLD, chat_template=None, positions=8192
+):
     """An untrained model of a few thousand parameters in transformers' folder format."""
     sizes = {
         "hidden_size": 16,
@@ -150,16 +152,12 @@ def test_general_models_of_both_families_write_within_the_schema(tmp_path, famil
     )
     model = load_language_model(folder)
     schema = scene_schema(sentences=1)
-    schema["$defs"]["Shot"]["properties"]["relations"]["maxItems"] = 0
-    schema["$defs"]["Shot"]["properties"]["items"]["maxItems"] = schema["properties"]["entities"]["maxItems"] = 1
-    for field in (
-        ("Being", "name"),
-        ("Being", "card"),
-        ("Placed", "entity"),
-        ("Placed", "action"),
-        ("Shot", "background"),
-    ):
-        schema["$defs"][field[0]]["properties"][field[1]]["pattern"] = "^[a-z]{3}$"
+    shot = schema["properties"]["frames"]["prefixItems"][0]["properties"]
+    shot["relations"]["maxItems"] = 0
+    shot["items"]["maxItems"] = schema["properties"]["entities"]["maxItems"] = 1
+    being, placed = schema["$defs"]["Being"]["properties"], schema["$defs"]["Placed"]["properties"]
+    for text in being["name"], being["card"], placed["entity"], placed["action"], shot["background"]:
+        text["pattern"] = "^[a-z]{3}$"
     written = model.write("A cat sits.", schema, max_tokens=400, max_seconds=60)
     scene = Scene.model_validate_json(written.text)
     assert json.dumps(json.loads(written.text), separators=(",", ":"), ensure_ascii=False) == written.text

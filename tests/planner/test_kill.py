@@ -166,22 +166,36 @@ class Warm:
         return int(self.answers.readline()), time.monotonic() - began
 
 
-def _stage_there():
-    return (Path(embedded.__file__).resolve().parent.parent / "models" / "stage" / embedded.MANIFEST).exists()
+def _stage():
+    return Path(embedded.__file__).resolve().parent.parent / "models" / "stage"
 
 
-@pytest.mark.skipif(not _stage_there(), reason="the embedded model models/stage is not in this checkout")
+@pytest.mark.skipif(
+    not (_stage() / embedded.MANIFEST).exists(), reason="the embedded model models/stage is not in this checkout"
+)
 def test_twenty_random_kills_of_a_real_draw(tmp_path, make_plan):
     # one entity: what is cast again after every kill is the smaller part of a run
     whole = make_plan(4)
     frames = tuple(frame.model_copy(update={"items": frame.items[:1]}) for frame in whole.frames)
     plan = make_plan(entities=whole.entities[:1], frames=frames)
     (tmp_path / "plan.json").write_bytes(write_plan(plan))
+    # a copy, so that a new export of the model does not change it under the test
+    shutil.copytree(_stage(), tmp_path / "stage")
     landed, number = 0, 0
     with Warm(tmp_path / "log") as warm:
 
         def draw(folder, **options):
-            return warm.run("draw", tmp_path / "plan.json", "--out", folder, "--steps", STEPS, **options)
+            arguments = [
+                "draw",
+                tmp_path / "plan.json",
+                "--out",
+                folder,
+                "--steps",
+                STEPS,
+                "--model",
+                tmp_path / "stage",
+            ]
+            return warm.run(*arguments, **options)
 
         code, seconds = draw(tmp_path / "whole")
         assert code == 0, warm.log.read_text()

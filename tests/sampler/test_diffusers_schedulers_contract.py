@@ -382,8 +382,11 @@ SAMPLE = torch.zeros(SHAPE)
         (bad(DDPMScheduler, "step", SAMPLE, -1, SAMPLE), "timestep must be a whole number in 0..999, got -1"),
         (bad(DDPMScheduler, "step", SAMPLE, torch.tensor([5, 4]), SAMPLE), "timestep must be one number, got a tensor"),
         (bad(DDIMScheduler, "step", SAMPLE, 500, SAMPLE, eta=1.5), "eta must lie in 0..1"),
-        (lambda: DDIMScheduler(previous_step="next"), "previous_step must be 'scheduled' or 'diffusers', got 'next'"),
-        (lambda: DDIMScheduler(beta_schedule="cosine"), "beta_schedule must be one of"),
+        (
+            lambda: ready(DDIMScheduler, previous_step="next"),
+            "previous_step must be 'scheduled' or 'diffusers', got 'next'",
+        ),
+        (lambda: ready(DDIMScheduler, beta_schedule="cosine"), "beta_schedule must be one of"),
         (lambda: DDIMScheduler().step(SAMPLE, 5, SAMPLE), "you need to run 'set_timesteps'"),
         (
             lambda: DDIMScheduler(previous_step="diffusers").set_timesteps(timesteps=[5, 3]),

@@ -108,11 +108,11 @@ def compare(ours, theirs, count, seed, step):
     for timestep in ours.timesteps:
         output = model(run_theirs, int(timestep), config.prediction_type)
         key = seed + int(timestep)
-        two, two_original = step(theirs, output, timestep, run_theirs, key)
+        two, _ = step(theirs, output, timestep, run_theirs, key)
         one, one_original = step(ours, output, timestep, run_theirs, key)
         truth, truth_original = step(ours, output.double(), timestep, run_theirs.double(), key)
         agree(one, two, truth, OURS_A_STEP, A_STEP)
-        agree(one_original, two_original, truth_original, OURS_A_STEP, A_STEP)
+        assert relative(one_original, truth_original) <= OURS_A_STEP
         run_ours = step(ours, output, timestep, run_ours, key)[0]
         run_exact = step(ours, output.double(), timestep, run_exact, key)[0]
         run_theirs = two if two.isfinite().all() else one

@@ -3,6 +3,7 @@
 import math
 import re
 from functools import partial
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -199,6 +200,17 @@ def test_low_precision_is_stepped_in_float64_and_rounded_once(dtype):
         assert torch.equal(ours.pred_original_sample, wide.pred_original_sample.to(dtype))
 
 
+def test_a_device_without_float64_computes_in_float32():
+    class Elsewhere:
+        device = SimpleNamespace(type="mps")
+
+        def to(self, dtype):
+            return dtype
+
+    tensor: Any = Elsewhere()
+    assert steps._states(tensor, tensor, None) == (torch.float32, torch.float32, None)
+
+
 def test_the_last_step_returns_the_predicted_sample_bit_for_bit():
     x, output, z, _ = (tensor.float() for tensor in inputs(4, LEVELS[30], "epsilon"))
     for limit in LIMITS.values():
@@ -264,6 +276,8 @@ def test_defaults_are_epsilon_deterministic_and_the_small_variance():
     coefficients = steps.ddim_coefficients(LEVELS[500], LEVELS[480], prediction="epsilon")
     options: dict[str, Any] = {"prediction": "epsilon", "eta": 0.0, "limited": False, "rederive": False}
     assert coefficients == steps.ddim_coefficients(LEVELS[500], LEVELS[480], **options)
+    coefficients = steps.ddim_coefficients(LEVELS[500], LEVELS[480], prediction="epsilon", limited=True)
+    assert coefficients == steps.ddim_coefficients(LEVELS[500], LEVELS[480], **options | {"limited": True})
     coefficients = steps.ddpm_coefficients(LEVELS[500], LEVELS[480], prediction="epsilon")
     assert coefficients == steps.ddpm_coefficients(LEVELS[500], LEVELS[480], prediction="epsilon", limited=False)
 

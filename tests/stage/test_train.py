@@ -56,7 +56,13 @@ def test_stopped_anywhere_and_resumed_gives_the_same_weights(stop, run, tokenize
 
 def test_another_seed_gives_other_weights(run, tokenizer, tmp_path):
     _, autoencoder, trained = run
-    other = train(dataclasses.replace(TINY, seed=1), tmp_path, tokenizer=tokenizer, autoencoder=autoencoder, target=tmp_path / "model")
+    other = train(
+        dataclasses.replace(TINY, seed=1),
+        tmp_path,
+        tokenizer=tokenizer,
+        autoencoder=autoencoder,
+        target=tmp_path / "model",
+    )
     assert _digest(other.unet) != _digest(trained.unet)
 
 
@@ -118,7 +124,9 @@ def test_export_loads_with_stock_diffusers_and_draws(run):
     assert {pipe.unet.dtype, pipe.vae.dtype, pipe.text_encoder.dtype} == {torch.float32}
     for name, parameter in pipe.unet.state_dict().items():
         assert torch.equal(parameter, trained.unet.state_dict()[name].half().float()), name
-    picture = pipe("a red cat", num_inference_steps=2, generator=torch.Generator().manual_seed(0), output_type="np").images[0]
+    picture = pipe(
+        "a red cat", num_inference_steps=2, generator=torch.Generator().manual_seed(0), output_type="np"
+    ).images[0]
     assert picture.shape == (64, 64, 3)
     assert math.isfinite(picture.sum())
     lines = (folder / "model" / "SHA256SUMS").read_text().splitlines()
@@ -131,8 +139,13 @@ def test_export_loads_with_stock_diffusers_and_draws(run):
 def test_a_failed_write_keeps_the_old_file(tmp_path):
     path = tmp_path / "state"
     path.write_text("old")
-    with pytest.raises(RuntimeError, match="power"), replacing(path) as temporary:
-        temporary.write_text("ne")
-        raise RuntimeError("power")
+
+    def fail():
+        with replacing(path) as temporary:
+            temporary.write_text("ne")
+            raise RuntimeError("power")
+
+    with pytest.raises(RuntimeError, match="power"):
+        fail()
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
