@@ -21,7 +21,7 @@ def compose(scene: Scene, *, sentences: Sequence[str], world: World | None, seed
     ids = _ids([being.name for being in scene.entities], "entity")
     entity_of = {being.name: identity for being, identity in zip(scene.entities, ids, strict=True)}
     looks = {being.name: being.card for being in scene.entities}
-    frame_ids = _ids([sentences[shot.sentence - 1] for shot in scene.frames], "frame")
+    frame_ids = _ids(sentences[: len(scene.frames)], "frame")
     return Plan(
         title=sentences[0][:120],
         seed=seed,

@@ -164,12 +164,12 @@ def form_scene(
     """
     if reading is None:
         prompt = general_prompt(sentences, language_model.tokenizer)
-        schema = scene_schema(sentences=len(sentences))
+        schema = scene_schema(sentences=sentences)
     else:
         prompt = world_prompt(reading)
         placeholders = [f"#{number}" for number in range(1, len(reading.names) + 1)]
         schema = scene_schema(
-            sentences=len(sentences), names=placeholders, nouns=reading.nouns, world=language_model.world
+            sentences=reading.sentences, names=placeholders, nouns=reading.nouns, world=language_model.world
         )
     written = language_model.write(prompt, schema, max_tokens=_MAX_TOKENS, max_seconds=_MAX_SECONDS, progress=progress)
     try:

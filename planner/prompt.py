@@ -19,9 +19,9 @@ Example story:
 2. Her brown dog Max sits left of her.
 Example answer:
 {"entities":[{"name":"Ana","card":"a small girl in a red coat"},{"name":"Max","card":"a brown dog"}],"frames":[\
-{"sentence":1,"background":"an empty park","relations":[],"items":[\
+{"sentence":"Ana, a small girl in a red coat, walks in a park","background":"an empty park","relations":[],"items":[\
 {"entity":"Ana","action":"walking","box":[11,10,10,20]}]},\
-{"sentence":2,"background":"an empty park","relations":[\
+{"sentence":"Her brown dog Max sits left of her","background":"an empty park","relations":[\
 {"subject":"Max","relation":"left of","object":"Ana"}],"items":[\
 {"entity":"Ana","action":"standing","box":[18,10,10,20]},{"entity":"Max","action":"sitting","box":[4,18,10,12]}]}]}"""
 

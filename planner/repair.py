@@ -20,7 +20,7 @@ class Repaired(NamedTuple):
 def repair(scene: Scene, *, reading: Reading | None = None) -> Repaired:
     """Put right what can be decided without asking.
 
-    Afterwards: every being is declared once and seen in at least one frame; frame n shows sentence n; an item stands
+    Afterwards: every being is declared once and seen in at least one frame; an item stands
     once in its frame, inside
     it, at least 6 x 8 cells large; every relation is between two items of its frame and holds; boxes overlap only as
     far as a relation in
@@ -52,9 +52,7 @@ def _declared_once(beings: Sequence[Being], notes: list[str]) -> list[Being]:
 
 
 def _known(shot: Shot, number: int, names: Sequence[str], notes: list[str]) -> Shot:
-    """The shot with the right sentence number and without undeclared, repeated or pointless parts."""
-    if shot.sentence != number:
-        notes.append(f"frame {number}: was said to show sentence {shot.sentence}; frames follow the sentences")
+    """The shot without undeclared, repeated or pointless parts."""
     items: dict[str, Placed] = {}
     for item in shot.items:
         if item.entity not in names:
@@ -71,10 +69,10 @@ def _known(shot: Shot, number: int, names: Sequence[str], notes: list[str]) -> S
             notes.append(f"frame {number}: {_told(relation)} was said twice")
         else:
             relations.append(relation)
-    if shot.sentence == number and len(items) == len(shot.items) and len(relations) == len(shot.relations):
+    if len(items) == len(shot.items) and len(relations) == len(shot.relations):
         return shot
     # model_copy does not validate: a frame may stay without items until `_populated`.
-    return shot.model_copy(update={"sentence": number, "items": tuple(items.values()), "relations": tuple(relations)})
+    return shot.model_copy(update={"items": tuple(items.values()), "relations": tuple(relations)})
 
 
 def _populated(shot: Shot, number: int, previous: Shot | None, first: str, notes: list[str]) -> Shot:

@@ -15,6 +15,8 @@ from raccord.planner.world import World
 GRID = 32
 # Items of one frame; so many of the smallest boxes stand side by side.
 MAX_ITEMS = 5
+# Characters of a sentence that a frame quotes.
+QUOTE_LENGTH = 240
 
 # Letters and digits of any script and a little punctuation: nothing that JSON would have to escape. `#1` stands for
 # a name
@@ -53,9 +55,13 @@ class Placed(_Strict):
 
 
 class Shot(_Strict):
-    """One frame: the sentence it shows (1 = the first), its setting, and who stands where."""
+    """One frame: the sentence it shows, its setting, and who stands where.
 
-    sentence: Annotated[int, Field(ge=1, le=64)]
+    The sentence is quoted word for word (the grammar sees to that): a small model then has what it must draw right
+    before its eyes.
+    """
+
+    sentence: Annotated[str, Field(min_length=1, max_length=QUOTE_LENGTH)]
     background: Text
     relations: Annotated[tuple[Relation, ...], Field(max_length=4)]
     items: Annotated[tuple[Placed, ...], Field(min_length=1, max_length=MAX_ITEMS)]
@@ -102,12 +108,12 @@ def scene_json(scene: Scene) -> str:
 
 
 def scene_schema(
-    *, sentences: int, names: Sequence[str] = (), nouns: Sequence[str] = (), world: World | None = None
+    *, sentences: Sequence[str], names: Sequence[str] = (), nouns: Sequence[str] = (), world: World | None = None
 ) -> dict[str, Any]:
     """JSON schema of a scene for one story, as narrow as the story and the model's world allow.
 
     Args:
-        sentences: number of sentences of the story; frame n shows sentence n.
+        sentences: the sentences as the model reads them; frame n quotes and shows sentence n.
         names: who must be declared, as the model is to write it.
         nouns: what may be declared besides; with neither names nor nouns, names are free.
         world: narrows looks, actions and backgrounds to those of the world; None leaves them free.
@@ -125,14 +131,14 @@ def scene_schema(
         definitions["Shot"]["properties"]["background"] = {"enum": list(world.backgrounds)}
     shot = definitions.pop("Shot")
     shots = []
-    for number in range(1, sentences + 1):
-        properties = {**shot["properties"], "sentence": {"const": number}}
+    for sentence in sentences:
+        properties = {**shot["properties"], "sentence": {"const": sentence[:QUOTE_LENGTH]}}
         shots.append({**shot, "properties": properties})
     schema["properties"]["frames"] = {
         "type": "array",
         "prefixItems": shots,
         "items": False,
-        "minItems": sentences,
-        "maxItems": sentences,
+        "minItems": len(sentences),
+        "maxItems": len(sentences),
     }
     return schema

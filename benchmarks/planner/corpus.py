@@ -77,7 +77,9 @@ def example(told: Story) -> Example:
     """The prompt and completion of a story."""
     reading = read_story(told.text, world())
     placeholders = {name: f"#{number}" for number, name in enumerate(reading.names, start=1)}
-    return Example(world_prompt(reading), scene_json(rename(told.scene, placeholders)))
+    scene = rename(told.scene, placeholders)
+    quoted = (shot.model_copy(update={"sentence": s}) for shot, s in zip(scene.frames, reading.sentences, strict=True))
+    return Example(world_prompt(reading), scene_json(scene.model_copy(update={"frames": tuple(quoted)})))
 
 
 def training_example(number: int, *, layout: str, max_sentences: int = 6) -> Example:

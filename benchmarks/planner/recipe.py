@@ -7,7 +7,7 @@ from training import Run
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerBase
 
 # First the language and a careless layout, then an adapter that corrects the layout.
-BASE = Run(layout="careless", steps=1500, batch=16, rate=3e-3, warmup=60, box_weight=0.1)
+BASE = Run(layout="careless", steps=850, batch=16, rate=3e-3, warmup=50, box_weight=0.1)
 ADAPTER = Run(
     layout="careful",
     steps=320,

@@ -42,8 +42,8 @@ class Run:
     weight_decay: float = 0.05
     first_story: int = _FIRST_STORY
     box_weight: float = 1.0
-    curriculum: tuple[tuple[float, int], ...] = ((0.35, 1), (0.55, 2), (0.7, 3), (1.0, 6))
-    checkpoint_every: int = 200
+    curriculum: tuple[tuple[float, int], ...] = ((0.3, 1), (0.55, 2), (1.0, 6))
+    checkpoint_every: int = 150
 
 
 def learning_rate(run: Run, step: int) -> float:
@@ -65,19 +65,20 @@ def _group(run: Run, group: int, tokenizer: PreTrainedTokenizerBase) -> list[tup
         prompt, completion = corpus.training_example(number, layout=run.layout, max_sentences=limit)
         read = tokenizer(prompt).input_ids
         written = [*tokenizer(completion).input_ids, tokenizer.eos_token_id]
-        weights = [
-            run.box_weight if is_box else 1.0 for is_box in _box_numbers(tokenizer.convert_ids_to_tokens(written))
-        ]
+        weights = _weights(tokenizer.convert_ids_to_tokens(written), run.box_weight)
         rows.append((read + written, [0.0] * len(read) + weights))
     return sorted(rows, key=lambda row: len(row[0]))
 
 
-def _box_numbers(tokens: list[str]) -> list[bool]:
-    """Which tokens of a completion are numbers of boxes."""
-    numbers: list[bool] = []
+def _weights(tokens: list[str], box_weight: float) -> list[float]:
+    """Weights of a completion's tokens in the loss: 0 in quoted sentences, `box_weight` for the numbers of boxes, or 1."""
+    weights: list[float] = []
+    quoting = in_box = False
     for before, token in zip(["", *tokens], tokens, strict=False):
-        numbers.append(token.lstrip(",").isdigit() and (before.endswith("[") or numbers[-1:] == [True]))
-    return numbers
+        quoting = (quoting or before.endswith('"sentence":"')) and not token.startswith('","background"')
+        in_box = token.lstrip(",").isdigit() and (in_box or before.endswith('"box":['))
+        weights.append(0.0 if quoting else box_weight if in_box else 1.0)
+    return weights
 
 
 def _padding(tokenizer: PreTrainedTokenizerBase) -> int:

@@ -55,7 +55,7 @@ def _share(draws: Draws, limits: tuple[float, ...]) -> int:
     return next(n for n, limit in enumerate(limits, start=1) if share < limit)
 
 
-def _shot(number: int, frame: Moment, cast: list[Character], draws: Draws | None) -> Shot:
+def _shot(sentence: str, frame: Moment, cast: list[Character], draws: Draws | None) -> Shot:
     sizes = [
         natural_size(
             cast[i].kind,
@@ -69,7 +69,7 @@ def _shot(number: int, frame: Moment, cast: list[Character], draws: Draws | None
     constraints = [Constraint(frame.present.index(a), relation, frame.present.index(b)) for a, relation, b in relations]
     boxes = careful(sizes, constraints) if draws is None else careless(sizes, draws)
     return Shot(
-        sentence=number,
+        sentence=sentence,
         background=frame.setting,
         relations=tuple(
             Relation.model_validate({"subject": cast[a].name, "relation": r, "object": cast[b].name})
@@ -108,7 +108,7 @@ def story(seed: int, number: int, *, held_out: bool = False, layout: str = "care
         entities=tuple(
             Being(name=cast[i].name, card=_told_card(cast[i], i in teller.undressed)) for i in teller.introduced
         ),
-        frames=tuple(_shot(n, frame, cast, layout_draws) for n, (_, frame) in enumerate(told, start=1)),
+        frames=tuple(_shot(text, frame, cast, layout_draws) for text, frame in told),
     )
     return Story(" ".join(text for text, _ in told), scene, tuple(c.name for c in cast if c.named))
 

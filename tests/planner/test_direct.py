@@ -151,7 +151,7 @@ def test_general_models_of_both_families_write_within_the_schema(tmp_path, famil
         chat_template=template if family == "qwen2" else None,
     )
     model = load_language_model(folder)
-    schema = scene_schema(sentences=1)
+    schema = scene_schema(sentences=["A cat sits"])
     shot = schema["properties"]["frames"]["prefixItems"][0]["properties"]
     shot["relations"]["maxItems"] = 0
     shot["items"]["maxItems"] = schema["properties"]["entities"]["maxItems"] = 1
