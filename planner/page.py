@@ -48,6 +48,8 @@ def render_page(plan: "Plan", image_of: "Callable[[str], Image | None]", manifes
 
 def _frame(plan: "Plan", frame: "Frame", ordinal: int, image: "Image | None", manifest: Manifest) -> dict[str, Any]:
     names = entity_names(plan)
+    record = manifest.frame(frame.id)
+    unseen = record.report.get("missing") if record else None
     return {
         "id": frame.id,
         "ordinal": ordinal,
@@ -57,7 +59,8 @@ def _frame(plan: "Plan", frame: "Frame", ordinal: int, image: "Image | None", ma
         "alternative": _alternative(frame, [names[item.entity] for item in frame.items]),
         "picture": data_uri(image) if image else None,
         "ghost": _ghost(image) if image else None,
-        "record": manifest.frame(frame.id),
+        "record": record,
+        "unseen": unseen if isinstance(unseen, list) else [],
     }
 
 

@@ -71,7 +71,7 @@ def _group(run: Run, group: int, tokenizer: PreTrainedTokenizerBase) -> list[tup
 
 
 def _weights(tokens: list[str], box_weight: float) -> list[float]:
-    """Weights of a completion's tokens in the loss: 0 in quoted sentences, `box_weight` for the numbers of boxes, or 1."""
+    """Weights of a completion's tokens in the loss: 0 in quoted sentences, `box_weight` in boxes, or 1."""
     weights: list[float] = []
     quoting = in_box = False
     for before, token in zip(["", *tokens], tokens, strict=False):

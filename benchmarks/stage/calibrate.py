@@ -54,6 +54,7 @@ def main() -> None:
     from raccord.sampler.calibration import FILE_NAME, Calibration
     from raccord.sampler.diffusers_pipeline import load_pipeline
     from raccord.sampler.story import Story
+    from stage.export import write_sums
     from stage.files import write_json
     from stage.plans import sample_plan
     from stage.readers import read_colours
@@ -78,6 +79,7 @@ def main() -> None:
     fields = {field.name: field.default for field in dataclasses.fields(Calibration)}
     changed = {name: value for name, value in dataclasses.asdict(calibration).items() if value != fields[name]}
     (model / FILE_NAME).write_text(json.dumps(changed, indent=2) + "\n")
+    write_sums(model)
     write_json(
         ROOT / "benchmarks" / "results" / "calibration.json",
         {
@@ -92,7 +94,6 @@ def main() -> None:
         },
     )
     print(f"AUC {auc(positive, negative):.3f}, threshold {threshold:.3f}, balanced accuracy {accuracy:.3f}")
-    print("now renew models/stage/SHA256SUMS: .venv/bin/python benchmarks/stage/make.py does it last")
 
 
 if __name__ == "__main__":

@@ -42,6 +42,8 @@ class StageConfig:
     rate: float
     warmup: int
     weight_decay: float
+    # From this step on, three of four pictures hold at most one item.
+    focus: int
     caption_dropout: float
     snr_gamma: float
     ema: float
@@ -88,12 +90,13 @@ SMALL_CPU = StageConfig(
     rate=1e-3,
     warmup=150,
     weight_decay=0.01,
+    focus=5_000,
     caption_dropout=0.1,
     snr_gamma=5.0,
     ema=0.998,
     device="cpu",
-    checkpoint_every=500,
-    export_every=500,
+    checkpoint_every=250,
+    export_every=250,
 )
 
 # Small enough for a test to train it in seconds.
@@ -114,6 +117,7 @@ TINY = dataclasses.replace(
     unet_heads=2,
     captions=2,
     steps=8,
+    focus=5,
     batch=4,
     warmup=2,
     checkpoint_every=3,

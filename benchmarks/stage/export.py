@@ -12,14 +12,16 @@ import torch
 from stage.files import replace_folder, write_json
 from stage.networks import build_scheduler
 
-CARD, SUMS = "README.md", "SHA256SUMS"
+SUMS = "SHA256SUMS"
+# Files that others write into the folder.
+KEPT = ("README.md", "raccord.json")
 
 
 def export(target: Path, *, tokenizer: Any, autoencoder: Any, text_encoder: Any, unet: Any) -> None:
     """Write safetensors (half precision but for the text encoder), configs, tokenizer, scheduler, `model_index.json`
     and `SHA256SUMS` to `target`.
 
-    The folder is built beside `target` and renamed into its place. A model card already in `target` is kept.
+    The folder is built beside `target` and renamed into its place. The files named in `KEPT` are kept.
     """
     import diffusers
 
@@ -51,8 +53,9 @@ def export(target: Path, *, tokenizer: Any, autoencoder: Any, text_encoder: Any,
         "vae": ["diffusers", "AutoencoderKL"],
     }
     write_json(fresh / "model_index.json", index)
-    if (target / CARD).exists():
-        shutil.copyfile(target / CARD, fresh / CARD)
+    for name in KEPT:
+        if (target / name).exists():
+            shutil.copyfile(target / name, fresh / name)
     write_sums(fresh)
     replace_folder(fresh, target)
 

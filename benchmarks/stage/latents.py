@@ -1,5 +1,6 @@
 """Cached training pairs: latents of the pictures and tokens of their captions, one file a chunk."""
 
+import functools
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -53,10 +54,24 @@ def latents_of_chunk(config: StageConfig, folder: Path, chunk: int, autoencoder:
     return read_array(path)
 
 
+@functools.cache
+def _by_items(seed: int, pictures: int) -> tuple[list[int], list[int]]:
+    """Numbers of the pictures with at most one item, and of the others."""
+    counts = [len(sample_scene(seed, number).items) for number in range(pictures)]
+    return [n for n, count in enumerate(counts) if count <= 1], [n for n, count in enumerate(counts) if count > 1]
+
+
 def picture_numbers(config: StageConfig, step: int) -> list[int]:
-    """Numbers of the pictures of one step: every picture once an epoch, the first epoch chunk by chunk in rising
-    order.
+    """Numbers of the pictures of one step.
+
+    Before `config.focus`: every picture once an epoch, the first epoch chunk by chunk in rising order. From then on:
+    three of four pictures with at most one item, because kinds are learned from single entities, one of four with more.
     """
+    if step >= config.focus:
+        few, many = _by_items(config.seed, config.pictures)
+        generator = torch.Generator().manual_seed(key(config.seed, "focused pictures", step))
+        places = torch.rand(config.batch, generator=generator).tolist()
+        return [(few if i % 4 else many)[int(place * len(few if i % 4 else many))] for i, place in enumerate(places)]
     chunks, batches = config.pictures // config.chunk, config.chunk // config.batch
     epoch, place = divmod(step, chunks * batches)
     slot, part = divmod(place, batches)
@@ -76,11 +91,11 @@ def batch_of_step(
     """The training pairs of one step; with probability `caption_dropout` a caption is `empty`, int64 [T]
     (arXiv:2207.12598).
     """
-    numbers = picture_numbers(config, step)
-    chunk, within = numbers[0] // config.chunk, [n % config.chunk for n in numbers]
-    latents = torch.from_numpy(latents_of_chunk(config, folder, chunk, autoencoder)[within])
+    places = [divmod(number, config.chunk) for number in picture_numbers(config, step)]
     generator = torch.Generator().manual_seed(key(config.seed, "captions of step", step))
-    variants = torch.randint(config.captions, (len(within),), generator=generator).tolist()
-    tokens = torch.from_numpy(tokens_of_chunk(config, folder, chunk, tokenizer)[within, variants].astype(np.int64))
-    dropped = torch.rand(len(within), generator=generator) < config.caption_dropout
-    return Batch(latents, torch.where(dropped[:, None], empty, tokens))
+    variants = torch.randint(config.captions, (len(places),), generator=generator).tolist()
+    latents = np.stack([latents_of_chunk(config, folder, chunk, autoencoder)[n] for chunk, n in places])
+    ids = [tokens_of_chunk(config, folder, c, tokenizer)[n, v] for (c, n), v in zip(places, variants, strict=True)]
+    tokens = torch.from_numpy(np.stack(ids).astype(np.int64))
+    dropped = torch.rand(len(places), generator=generator) < config.caption_dropout
+    return Batch(torch.from_numpy(latents), torch.where(dropped[:, None], empty, tokens))

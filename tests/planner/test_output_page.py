@@ -2,6 +2,7 @@
 
 import json
 from collections import Counter
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import numpy as np
@@ -10,7 +11,7 @@ from PIL import Image, PngImagePlugin
 
 from raccord.planner.frame_png import encode_png, frame_texts, pixels_sha256
 from raccord.planner.output import Settings, draw_into
-from raccord.planner.page import data_uri
+from raccord.planner.page import data_uri, render_page
 from raccord.planner.progress import Progress, printable
 from raccord.planner.story_folder import open_story_folder
 from raccord.planner.storyboard import PALETTE, draw_storyboards, entity_colours, plan_panel
@@ -150,6 +151,17 @@ def test_the_page_needs_nothing_but_itself(tmp_path, flat_model, make_plan):
     assert "default-src 'none'" in html
     alternative = next(value for value in page.values if value.startswith("Mira and the lamp, moment 1"))
     assert alternative.endswith("The plan shows Mira, the old lamp.")
+
+
+def test_the_page_admits_what_the_presence_check_missed(tmp_path, flat_model, make_plan):
+    plan = make_plan(2)
+    manifest = draw(tmp_path, plan).manifest
+    blank = Image.new("RGB", (64, 64))
+    assert b"not seen by" not in render_page(plan, lambda _: blank, manifest)
+    first = replace(manifest.frames[0], report={"missing": ["lamp"]})
+    html = render_page(plan, lambda _: blank, manifest.with_frame(first)).decode()
+    assert html.count("not seen by the presence check") == 1
+    assert html.index("the old lamp</b> waiting <i>(not seen") > 0
 
 
 def chunks(path):

@@ -3,6 +3,7 @@
 import dataclasses
 import hashlib
 import math
+from typing import Any
 
 import pytest
 import torch
@@ -14,6 +15,7 @@ from stage.latents import picture_numbers
 from stage.networks import build_scheduler
 from stage.tokenizer import build_tokenizer
 from stage.train import learning_rate, loss_weight, train
+from stage.world import sample_scene
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -99,12 +101,19 @@ def test_normalised_latents_have_unit_channels_and_the_same_pictures(run, tmp_pa
 
 
 def test_every_picture_comes_once_an_epoch():
-    steps = SMALL_CPU.pictures // SMALL_CPU.batch
     for epoch in (0, 1):
         sample = dataclasses.replace(SMALL_CPU, pictures=8 * SMALL_CPU.chunk)
         steps = sample.pictures // sample.batch
         numbers = [n for step in range(epoch * steps, (epoch + 1) * steps) for n in picture_numbers(sample, step)]
         assert sorted(numbers) == list(range(sample.pictures))
+
+
+def test_focused_steps_hold_three_pictures_of_four_with_at_most_one_item():
+    config = dataclasses.replace(SMALL_CPU, pictures=SMALL_CPU.chunk)
+    for step in (config.focus, config.focus + 1):
+        counts = [len(sample_scene(config.seed, number).items) for number in picture_numbers(config, step)]
+        assert sum(count <= 1 for count in counts) == config.batch * 3 // 4
+    assert picture_numbers(config, config.focus) != picture_numbers(config, config.focus + 1)
 
 
 def test_schedule_of_training():
@@ -119,7 +128,7 @@ def test_export_loads_with_stock_diffusers_and_draws(run):
     from diffusers import StableDiffusionPipeline
 
     folder, _, trained = run
-    pipe = StableDiffusionPipeline.from_pretrained(folder / "model")
+    pipe: Any = StableDiffusionPipeline.from_pretrained(folder / "model")
     pipe.set_progress_bar_config(disable=True)
     assert {pipe.unet.dtype, pipe.vae.dtype, pipe.text_encoder.dtype} == {torch.float32}
     for name, parameter in pipe.unet.state_dict().items():
