@@ -10,10 +10,14 @@ test that cannot run here. Exit code 0 when every test passes or is a known diff
 
 import argparse
 import importlib
+import json
 import sys
 import unittest
 import warnings
 from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
 
 SUITES = {
     "DDIMSchedulerTest": ("tests.schedulers.test_scheduler_ddim", "DDIMScheduler"),
@@ -82,6 +86,7 @@ def main() -> int:
 
     print(f"diffusers {diffusers.__version__}, tests from {path}")
     unexpected = 0
+    result: dict[str, Any] = {"command": "benchmarks/run_diffusers_suite.py PATH", "diffusers": diffusers.__version__}
     for name, (module, scheduler) in SUITES.items():
         theirs = getattr(importlib.import_module(module), name)
         ours = type(f"Raccord{name}", (theirs,), {"scheduler_classes": (getattr(diffusers_schedulers, scheduler),)})
@@ -98,9 +103,12 @@ def main() -> int:
                 lines.append(f"  {test}: {kind}: {reason or verdict}")
             counts[kind] += 1
         unexpected += counts["FAIL"]
+        result[name] = {kind: count for kind, count in counts.items() if count}
+        result[name]["differences"] = [line.strip() for line in lines]
         passed = sum(verdict == "pass" for verdict in baseline.values())
         print(f"{name}: {counts['pass']} of {len(outcome)} pass with raccord, {passed} with diffusers")
         print("\n".join([f"  {kind}: {count}" for kind, count in counts.items() if count and kind != "pass"] + lines))
+    (ROOT / "benchmarks" / "results" / "diffusers_suite.json").write_text(json.dumps(result, indent=1) + "\n")
     return 1 if unexpected else 0
 
 

@@ -72,7 +72,7 @@ def export(folder: Path, tokenizer: PreTrainedTokenizerFast) -> None:
         adapted = with_adapter(new_model(tokenizer))
         load_checkpoint(adapter, {"model": adapted})
         target = folder / ADAPTERS / ADAPTER_NAME
-        adapted.half().save_pretrained(target)
+        adapted.half().save_pretrained(target)  # pyright: ignore[reportCallIssue]
         _without_machine_paths(target)
     # peft leaves a card of its own beside the adapter; ours describes both.
     for card in folder.rglob("README.md"):

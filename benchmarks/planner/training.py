@@ -65,7 +65,8 @@ def _group(run: Run, group: int, tokenizer: PreTrainedTokenizerBase) -> list[tup
         prompt, completion = corpus.training_example(number, layout=run.layout, max_sentences=limit)
         read = tokenizer(prompt).input_ids
         written = [*tokenizer(completion).input_ids, tokenizer.eos_token_id]
-        weights = _weights(tokenizer.convert_ids_to_tokens(written), run.box_weight)
+        tokens = list(tokenizer.convert_ids_to_tokens(written))
+        weights = _weights(tokens, run.box_weight)
         rows.append((read + written, [0.0] * len(read) + weights))
     return sorted(rows, key=lambda row: len(row[0]))
 
