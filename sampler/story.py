@@ -114,6 +114,7 @@ class Story:
             "steps": self.steps,
             "guidance": self.guidance,
             "eta": self.eta,
+            "backend": self._denoiser.controller.backend,
             "scheduler": [type(self._denoiser.scheduler).__name__, self._denoiser.scheduler.to_json_string()],
             "calibration": asdict(self.calibration),
             "weights": self.model.weights_hash(),
