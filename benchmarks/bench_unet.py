@@ -12,6 +12,7 @@ import platform
 import statistics
 import time
 from pathlib import Path
+from typing import Any
 
 HERE = Path(__file__).resolve().parent
 
@@ -38,7 +39,8 @@ def main() -> None:
     dtype = torch.float16 if device == "cuda" else torch.float32
     shape = models[arguments.model]
     torch.manual_seed(0)
-    unet = UNet2DConditionModel(**shape).to(device, dtype).eval()
+    unet: Any = UNet2DConditionModel(**shape)
+    unet.to(device, dtype).eval()
     side, width = shape["sample_size"], shape["cross_attention_dim"]
     texts: dict[str, torch.Tensor] = {}
 

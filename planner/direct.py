@@ -7,13 +7,15 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from raccord.planner.cast import cast_story
 from raccord.planner.compose import compose
 from raccord.planner.embedded import embedded_model
+from raccord.planner.grammar import scene_schema
 from raccord.planner.language_model import ADAPTERS, LanguageModel, LanguageModelError, Written, load_language_model
 from raccord.planner.prompt import general_prompt, world_prompt
-from raccord.planner.reading import Reading, read_story, split_sentences
+from raccord.planner.reading import Reading, read_story, split_story
 from raccord.planner.repair import repair
-from raccord.planner.scene import Scene, rename, scene_schema
+from raccord.planner.scene import Scene, rename
 from raccord.sampler.plan import Plan, PlanError
 
 DEFAULT_ADAPTER = "base"
@@ -97,7 +99,7 @@ def propose(
             f"story: at most {MAX_CHARACTERS:,} characters can be directed at once, got {len(story):,}; "
             "tell it in parts"
         )
-    sentences = split_sentences(story)
+    sentences = split_story(story)
     if not sentences:
         raise DirectError("story: holds no words; write two to five sentences about who is where and does what")
     try:
@@ -144,7 +146,7 @@ def read_for(language_model: LanguageModel, story: str, sentences: list[str]) ->
     if not reading.names and not reading.nouns:
         unknown = f"; unknown words: {', '.join(reading.unknown[:20])}" if reading.unknown else ""
         raise DirectError(
-            f"story: names nobody and nothing of this model's world{unknown}. It knows {', '.join(world.nouns)}, "
+            f"story: names nobody and nothing of this model's world{unknown}. It knows {', '.join(world.kinds)}, "
             "and anybody with a name; for other stories give a larger language model"
         )
     return reading
@@ -167,10 +169,8 @@ def form_scene(
         schema = scene_schema(sentences=sentences)
     else:
         prompt = world_prompt(reading)
-        placeholders = [f"#{number}" for number in range(1, len(reading.names) + 1)]
-        schema = scene_schema(
-            sentences=reading.sentences, names=placeholders, nouns=reading.nouns, world=language_model.world
-        )
+        cast = cast_story(reading, language_model.world)
+        schema = scene_schema(sentences=reading.sentences, cast=cast, world=language_model.world)
     written = language_model.write(prompt, schema, max_tokens=_MAX_TOKENS, max_seconds=_MAX_SECONDS, progress=progress)
     try:
         scene = Scene.model_validate_json(written.text)

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from raccord.planner.world import World
 
 UNKNOWN = "?"
-_SENTENCE_END = re.compile(r"(?:[.!?…。\uff01\uff1f]+[\"'\u201d\u2019)\]]*(?=\s|$)|\n+)")
+_SENTENCE_END = re.compile(r"[.!?…。\uff01\uff1f]+[\"'\u201d\u2019)\]]*(?=\s|$)")
+_LINE_END = re.compile(_SENTENCE_END.pattern.replace(r"(?=\s|$)", "$"))
 _TOKEN = re.compile(r"[^\W\d_]+(?:['\u2019][^\W\d_]+)*|\d+|,")
 _POSSESSIVE = re.compile(r"['\u2019]s?$")
 _NAME_LENGTH = 40
@@ -31,7 +32,8 @@ class Reading:
     """A story as a model of a closed world reads it.
 
     Attributes:
-        sentences: normalised sentences: lower case, names as `#1`, unknown words as `?`.
+        sentences: normalised text of each frame, its sentences joined by "and": lower case, names as `#1`, unknown
+            words as `?`.
         names: the name behind `#1`, `#2`, ...
         nouns: words of the story that may stand for an entity without a name, in order of appearance.
         unknown: words of the story outside the world, as written, in order, without repetition.
@@ -43,14 +45,25 @@ class Reading:
     unknown: tuple[str, ...]
 
 
-def split_sentences(story: str) -> list[str]:
-    """The sentences of a story: parts between full stops, question and exclamation marks and line breaks that hold a
-    letter or digit."""
-    text = "".join(
-        c if c.isspace() or unicodedata.category(c)[0] != "C" else " " for c in unicodedata.normalize("NFC", story)
-    )
-    parts = _SENTENCE_END.split(text)
-    return [" ".join(part.split()) for part in parts if any(character.isalnum() for character in part)]
+def split_story(story: str) -> list[str]:
+    """The texts of a story's frames: its lines if each of several ends like a sentence, else its sentences.
+
+    Parts without a letter or digit are left out.
+    """
+    normal = unicodedata.normalize("NFC", story)
+    text = "".join(c if c.isspace() or unicodedata.category(c)[0] != "C" else " " for c in normal)
+    lines = [" ".join(line.split()) for line in text.splitlines() if _has_words(line)]
+    if len(lines) > 1 and all(_LINE_END.search(line) for line in lines):
+        return lines
+    return _sentences(" ".join(lines))
+
+
+def _sentences(text: str) -> list[str]:
+    return [part.strip() for part in _SENTENCE_END.split(text) if _has_words(part)]
+
+
+def _has_words(text: str) -> bool:
+    return any(character.isalnum() for character in text)
 
 
 def _is_name(word: str, world: World) -> bool:
@@ -59,46 +72,55 @@ def _is_name(word: str, world: World) -> bool:
 
 
 def read_story(story: str, world: World) -> Reading:
-    """Read a story for a model of `world`. Never raises for any text; a story without sentences gives an empty
-    reading."""
-    names: list[str] = []
-    # Every part of a name of several words stands for the whole: "Captain Bo" may be called "Bo" later.
-    placeholder: dict[str, str] = {}
-    nouns: dict[str, None] = {}
-    unknown: dict[str, None] = {}
-    sentences: list[str] = []
-    for sentence in split_sentences(story):
+    """Read a story for a model of `world`. Never raises for any text; a story without words gives an empty reading."""
+    reader = _Reader(world)
+    frames = [" and ".join(reader.sentence(part) for part in _sentences(text)) for text in split_story(story)]
+    return Reading(tuple(frames), tuple(reader.names), tuple(reader.nouns), tuple(reader.unknown))
+
+
+class _Reader:
+    """Reads sentences one after the other and remembers names."""
+
+    def __init__(self, world: World):
+        self._world = world
+        self.names: list[str] = []
+        # Every part of a name of several words stands for the whole: "Captain Bo" may be called "Bo" later.
+        self._placeholder: dict[str, str] = {}
+        self.nouns: dict[str, None] = {}
+        self.unknown: dict[str, None] = {}
+
+    def sentence(self, text: str) -> str:
+        """The normalised sentence."""
         words: list[str] = []
         previous_was_name = False
-        for token in _TOKEN.findall(sentence):
+        for token in _TOKEN.findall(text):
             word = _POSSESSIVE.sub("", token) or token
-            lower = word.lower()
-            is_name = word in placeholder or _is_name(word, world)
-            if word in placeholder:
-                if words[-1:] != [placeholder[word]]:
-                    words.append(placeholder[word])
-            elif (
-                is_name
-                and previous_was_name
-                and names
-                and words[-1] == f"#{len(names)}"
-                and len(names[-1]) < _NAME_LENGTH
-            ):
-                names[-1] = f"{names[-1]} {word}"
-                placeholder[word] = words[-1]
-            elif is_name and len(names) < world.max_names:
-                names.append(word)
-                placeholder[word] = f"#{len(names)}"
-                words.append(placeholder[word])
-            elif lower == "," or lower in world.words:
-                words.append(lower)
-                if lower in world.nouns:
-                    nouns[lower] = None
-            else:
-                is_name = False
-                unknown[word] = None
-                if words[-1:] != [UNKNOWN]:
-                    words.append(UNKNOWN)
-            previous_was_name = is_name
-        sentences.append(" ".join(words))
-    return Reading(tuple(sentences), tuple(names), tuple(nouns), tuple(unknown))
+            read = self._placeholder.get(word) or (
+                self._name(word, words[-1] if previous_was_name else None) if _is_name(word, self._world) else None
+            )
+            previous_was_name = read is not None
+            read = read or self._word(word)
+            # A name said in parts, and unknown words in a row, are read once.
+            if words[-1:] != [read] or read[0] not in f"#{UNKNOWN}":
+                words.append(read)
+        return " ".join(words)
+
+    def _name(self, word: str, before: str | None) -> str | None:
+        """The placeholder of a new name or, if this is its next part, of the name `before`; None if too many."""
+        if before == f"#{len(self.names)}" and len(self.names[-1]) < _NAME_LENGTH:
+            self.names[-1] = f"{self.names[-1]} {word}"
+        elif len(self.names) < self._world.max_names:
+            self.names.append(word)
+        else:
+            return None
+        self._placeholder[word] = f"#{len(self.names)}"
+        return self._placeholder[word]
+
+    def _word(self, word: str) -> str:
+        lower = word.lower()
+        if lower in self._world.kinds:
+            self.nouns[lower] = None
+        if lower == "," or lower in self._world.words:
+            return lower
+        self.unknown[word] = None
+        return UNKNOWN

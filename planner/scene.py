@@ -1,14 +1,11 @@
 """The scene a language model writes: few tokens, whole numbers on a grid. Its pydantic model is the one source of
 the decoding grammar."""
 
-import copy
 import json
-from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, Literal
+from collections.abc import Mapping
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
-
-from raccord.planner.world import World
 
 # Cells along each side of a frame; models write whole numbers better than fractions (LGGPT, arXiv 2502.14005;
 # Omost's README).
@@ -105,40 +102,3 @@ def scene_names(scene: Scene) -> set[str]:
 def scene_json(scene: Scene) -> str:
     """The scene as a model writes it: compact JSON in the order of the fields."""
     return json.dumps(scene.model_dump(mode="json"), separators=(",", ":"), ensure_ascii=False)
-
-
-def scene_schema(
-    *, sentences: Sequence[str], names: Sequence[str] = (), nouns: Sequence[str] = (), world: World | None = None
-) -> dict[str, Any]:
-    """JSON schema of a scene for one story, as narrow as the story and the model's world allow.
-
-    Args:
-        sentences: the sentences as the model reads them; frame n quotes and shows sentence n.
-        names: who must be declared, as the model is to write it.
-        nouns: what may be declared besides; with neither names nor nouns, names are free.
-        world: narrows looks, actions and backgrounds to those of the world; None leaves them free.
-    """
-    schema = copy.deepcopy(Scene.model_json_schema())
-    definitions = schema["$defs"]
-    if known := [*names, *nouns]:
-        for owner, field in (("Being", "name"), ("Relation", "subject"), ("Relation", "object"), ("Placed", "entity")):
-            definitions[owner]["properties"][field] = {"enum": known}
-        entities = schema["properties"]["entities"]
-        entities |= {"minItems": min(max(1, len(names)), MAX_ITEMS), "maxItems": min(len(known), MAX_ITEMS)}
-    if world is not None:
-        definitions["Being"]["properties"]["card"] = {"enum": list(world.cards)}
-        definitions["Placed"]["properties"]["action"] = {"enum": list(world.actions)}
-        definitions["Shot"]["properties"]["background"] = {"enum": list(world.backgrounds)}
-    shot = definitions.pop("Shot")
-    shots = []
-    for sentence in sentences:
-        properties = {**shot["properties"], "sentence": {"const": sentence[:QUOTE_LENGTH]}}
-        shots.append({**shot, "properties": properties})
-    schema["properties"]["frames"] = {
-        "type": "array",
-        "prefixItems": shots,
-        "items": False,
-        "minItems": len(sentences),
-        "maxItems": len(sentences),
-    }
-    return schema

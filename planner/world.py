@@ -17,7 +17,10 @@ class World:
         creature_actions, thing_actions: what an item can do in a frame.
         backgrounds: setting -> background prompt that names no entity ("snow" -> "an empty snowy field").
         places: setting -> the phrase that ends a frame prompt ("snow" -> "in the snow").
-        nouns: words that may stand for an entity without a name ("ball").
+        kinds: noun -> canonical kind of what it names ("kitten" -> "cat"); an entity without a name is called by it.
+        things: the kinds that do nothing.
+        colours, accessories: words of looks.
+        setting_words: word -> the setting it tells of ("sand" -> "beach").
         words: every word its stories are made of, in lower case.
         size: (width, height) in pixels of the pictures it plans for.
         max_sentences, max_names: the longest story it was trained to read.
@@ -28,7 +31,11 @@ class World:
     thing_actions: tuple[str, ...]
     backgrounds: Mapping[str, str]
     places: Mapping[str, str]
-    nouns: tuple[str, ...]
+    kinds: Mapping[str, str]
+    things: tuple[str, ...]
+    colours: tuple[str, ...]
+    accessories: tuple[str, ...]
+    setting_words: Mapping[str, str]
     words: frozenset[str]
     size: tuple[int, int]
     max_sentences: int

@@ -23,6 +23,13 @@ from stage.story_words import NOISE_ADJECTIVES, NOISE_ADVERBS
 from stage.world import SIDE
 
 SEED = 20261122
+_SETTING_WORDS = {
+    "meadow": "meadow grass",
+    "beach": "beach sand",
+    "snow": "snow snowy",
+    "forest": "forest woods",
+    "night": "night stars",
+}
 # What is made once for all runs; delete the folder to begin anew.
 BUILD = Path(__file__).resolve().parents[2] / "build" / "planner"
 
@@ -65,7 +72,11 @@ def _new_world() -> World:
         thing_actions=("standing there",),
         backgrounds={setting: phrases[1] for setting, phrases in stage.BACKGROUNDS.items()},
         places={setting: phrases[0] for setting, phrases in stage.SETTING_PHRASES.items()},
-        nouns=tuple(noun for nouns in stage.SYNONYMS.values() for noun in nouns),
+        kinds={noun: kind for kind, nouns in stage.SYNONYMS.items() for noun in nouns},
+        things=stage.THINGS,
+        colours=tuple(stage.COLOURS),
+        accessories=tuple(stage.ACCESSORY_WORDS),
+        setting_words={word: setting for setting, told in _SETTING_WORDS.items() for word in told.split()},
         words=frozenset(words - {*NOISE_ADVERBS, *NOISE_ADJECTIVES}),
         size=(SIDE, SIDE),
         max_sentences=8,

@@ -10,14 +10,14 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerBase
 BASE = Run(layout="careless", steps=850, batch=16, rate=3e-3, warmup=50, box_weight=0.1)
 ADAPTER = Run(
     layout="careful",
-    steps=320,
+    steps=170,
     batch=16,
     rate=3e-3,
     warmup=30,
     weight_decay=0.0,
     first_story=1_000_000,
     curriculum=((1.0, 6),),
-    checkpoint_every=100,
+    checkpoint_every=50,
 )
 ADAPTER_NAME = "base"
 ADAPTER_RANK = 16

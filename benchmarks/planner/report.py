@@ -15,7 +15,7 @@ from raccord.planner.compose import compose
 from raccord.planner.direct import DirectError, form_scene, read_for
 from raccord.planner.embedded import embedded_model
 from raccord.planner.language_model import ADAPTERS, LanguageModelError, load_language_model
-from raccord.planner.reading import split_sentences
+from raccord.planner.reading import split_story
 from raccord.planner.repair import repair
 from raccord.sampler.plan import read_plan, write_plan
 
@@ -31,7 +31,7 @@ def evaluate(adapter: str | None, stories: int) -> dict[str, object]:
     valid, repairs, tokens, seconds = 0, 0, 0, []
     for number in range(stories):
         told = corpus.held_out_story(number)
-        sentences = split_sentences(told.text)
+        sentences = split_story(told.text)
         started = time.monotonic()
         try:
             reading = read_for(model, told.text, sentences)

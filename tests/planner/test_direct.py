@@ -11,8 +11,9 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM
 
 from raccord.planner.direct import MAX_CHARACTERS, DirectError, direct, propose
+from raccord.planner.grammar import scene_schema
 from raccord.planner.language_model import LanguageModelError, load_language_model
-from raccord.planner.scene import Scene, scene_schema
+from raccord.planner.scene import Scene
 from raccord.planner.world import World, write_world
 from raccord.sampler.plan import read_plan, write_plan
 
@@ -23,7 +24,11 @@ WORLD = World(
     thing_actions=("standing there",),
     backgrounds={"snow": "an empty snowy field", "beach": "an empty beach"},
     places={"snow": "in the snow", "beach": "on a beach"},
-    nouns=("cat", "ball"),
+    kinds={"cat": "cat", "ball": "ball"},
+    things=("ball",),
+    colours=("red",),
+    accessories=("hat",),
+    setting_words={"snow": "snow"},
     words=frozenset(WORDS),
     size=(64, 64),
     max_sentences=3,

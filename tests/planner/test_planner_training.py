@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from raccord.planner.compose import compose
-from raccord.planner.reading import read_story, split_sentences
+from raccord.planner.reading import read_story, split_story
 from raccord.planner.repair import repair
 from raccord.planner.scene import Scene, rename
 from raccord.planner.world import read_world, write_world
@@ -58,7 +58,7 @@ def test_a_story_is_a_function_of_seed_and_number():
 def test_stories_read_back_and_make_valid_plans_without_repair(world, held_out):
     for number in range(60):
         told = story(3, number, held_out=held_out)
-        sentences = split_sentences(told.text)
+        sentences = split_story(told.text)
         reading = read_story(told.text, world)
         assert len(sentences) == len(told.scene.frames)
         assert set(reading.names) == set(told.names)

@@ -3,7 +3,7 @@
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from raccord.planner.reading import UNKNOWN, read_story, split_sentences
+from raccord.planner.reading import UNKNOWN, read_story, split_story
 from raccord.planner.world import World
 
 WORDS = ("a", "the", "red", "cat", "ball", "she", "meets", "sits", "in", "snow", "then", "and", "is", "of", "left")
@@ -13,7 +13,11 @@ WORLD = World(
     thing_actions=("standing there",),
     backgrounds={"snow": "an empty snowy field"},
     places={"snow": "in the snow"},
-    nouns=("cat", "ball"),
+    kinds={"cat": "cat", "ball": "ball"},
+    things=("ball",),
+    colours=("red",),
+    accessories=("hat",),
+    setting_words={"snow": "snow"},
     words=frozenset(WORDS),
     size=(64, 64),
     max_sentences=8,
@@ -56,14 +60,22 @@ def test_known_words_are_no_names_at_the_start_of_a_sentence():
     assert read_story("Red cat. She sits. Then Cat sits.", WORLD).names == ()
 
 
+def test_lines_that_end_like_sentences_are_frames():
+    story = "Lina is a cat. Bo is a cat.\n\nLina meets Bo!\n"
+    assert split_story(story) == ["Lina is a cat. Bo is a cat.", "Lina meets Bo!"]
+    assert read_story(story, WORLD).sentences == ("#1 is a cat and #2 is a cat", "#1 meets #2")
+    # Wrapped lines are no frames.
+    assert split_story("Lina meets\nBo. She sits.") == ["Lina meets Bo", "She sits"]
+
+
 def test_sentences_end_at_marks_and_line_breaks():
-    assert split_sentences("One cat sits!! \n\nTwo…  “Three?” four\x00 five") == [
+    assert split_story("One cat sits!! \n\nTwo…  “Three?” four\x00 five") == [
         "One cat sits",
         "Two",
         "“Three",
         "four five",
     ]
-    assert split_sentences(" \n . !? 😀 ") == []
+    assert split_story(" \n . !? 😀 ") == []
 
 
 @settings(max_examples=150, deadline=None)
@@ -72,4 +84,4 @@ def test_any_text_is_read_and_only_the_worlds_words_are_left(text):
     reading = read_story(text, WORLD)
     allowed = WORLD.words | {",", UNKNOWN} | {f"#{n}" for n in range(1, len(reading.names) + 1)}
     assert all(word in allowed for sentence in reading.sentences for word in sentence.split())
-    assert len(reading.sentences) == len(split_sentences(text))
+    assert len(reading.sentences) == len(split_story(text))
