@@ -81,7 +81,7 @@ def main() -> None:
                 key = torch.Generator().manual_seed(int(at))
                 return scheduler.step(output.to(dtype), at, sample.to(dtype), generator=key, return_dict=False)[0]
 
-            noise = {
+            noise: dict[str, Any] = {
                 "variance_noise": torch.randn((1, 4, 8, 8), generator=torch.Generator().manual_seed(int(timestep)))
             }
             exact = one.step(output.double(), timestep, sample.double(), return_dict=False, **noise)[0]

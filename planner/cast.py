@@ -5,7 +5,7 @@ chooses only where the story leaves a choice.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from raccord.planner.reading import Reading
@@ -18,6 +18,10 @@ _PRONOUNS = ("she", "he", "it", "her", "him")
 # Words that take whoever is named before them out of the frame.
 EXITS = frozenset({"leaves", "leave", "home", "away", "off"})
 _MAX_RELATIONS = 2
+# "looks around" is an action, "looks at" is not.
+_LOOKING = ("look", "looks", "looking")
+# "Bo comes" stands there; "Bo comes to the beach" may be walking yet.
+_TO = ("to", "into", "?")
 # First match wins; "by" counts before a name or a noun only, since one can also be by the beach.
 _RELATIONS = (
     ("left of", re.compile(r"\bleft of\b")),
@@ -68,6 +72,7 @@ class Choice:
         relations: (subject, relation, object) it states.
         required, possible: names of roles its frame must and can show, in order of the roles; the model chooses who of
             those that were there before is still there.
+        actions: (role, action) for those of whom the sentence says what they do.
         several: whether it speaks of "they", so that two creatures at least must be there if there are two.
     """
 
@@ -75,6 +80,7 @@ class Choice:
     relations: tuple[tuple[str, str, str], ...]
     required: tuple[str, ...]
     possible: tuple[str, ...]
+    actions: tuple[tuple[str, str], ...]
     several: bool
 
 
@@ -104,7 +110,10 @@ def cast_story(reading: Reading, world: World) -> Cast:
         named = list(dict.fromkeys(name for _, name in mentions))[:MAX_ITEMS]
         leaving = _leaving(words, mentions)
         several = "they" in words
+        # Whoever is not named stays behind when the setting changes; "they" are all the creatures.
         stay = [] if "alone" in words or (moved and not several) else around
+        if moved:
+            stay = [name for name in stay if roles[name].kind not in world.things]
         kept = [name for name in roles if name in (*stay, *named) and name not in leaving][:MAX_ITEMS]
         around = kept or [name for name in roles if name in around] or list(roles)[:MAX_ITEMS]
         choices.append(
@@ -113,6 +122,7 @@ def cast_story(reading: Reading, world: World) -> Cast:
                 _relations(sentence, mentions, around),
                 tuple(name for name in around if name in named and name not in leaving),
                 tuple(around),
+                _actions(words, mentions, around, roles, world),
                 several,
             )
         )
@@ -129,7 +139,32 @@ def _among(choice: Choice, known: set[str]) -> Choice:
         relations=tuple(relation for relation in choice.relations if {relation[0], relation[2]} <= known),
         required=tuple(name for name in choice.required if name in known),
         possible=tuple(name for name in choice.possible if name in known),
+        actions=tuple(told for told in choice.actions if told[0] in known),
     )
+
+
+def _actions(
+    words: Sequence[str],
+    mentions: Sequence[tuple[int, str]],
+    around: Sequence[str],
+    roles: Mapping[str, Role],
+    world: World,
+) -> tuple[tuple[str, str], ...]:
+    """What a sentence says that somebody does: a verb speaks of whoever is named between it and the verb before."""
+    told: dict[str, str] = {}
+    subjects: list[str] = []
+    start = 0
+    for at, word in enumerate(words):
+        action = world.action_words.get(word)
+        following = words[at + 1] if at + 1 < len(words) else ""
+        if action is None or (word in _LOOKING and following != "around") or (word == "comes" and following in _TO):
+            continue
+        named = [name for place, name in mentions if start <= place < at]
+        # "She stays and waits": the last verb of one subject counts.
+        subjects = list(around) if "they" in words[start:at] else named or subjects
+        told |= {name: action for name in subjects if name in around and roles[name].kind not in world.things}
+        start = at
+    return tuple(told.items())
 
 
 def _leaving(words: Sequence[str], mentions: Sequence[tuple[int, str]]) -> set[str]:

@@ -38,8 +38,8 @@ class Proposal:
     Attributes:
         plan: a valid plan.
         repairs: what was changed after the model had written its scene, one sentence each.
-        unknown_words: words of the story outside the model's world, in order, without repetition; they have no
-            effect on the plan.
+        unknown_words: words outside the model's world, then phrases it cannot tell apart ("blue cat" beside another);
+            they have no effect on the plan.
         tokens: number of tokens the model wrote.
         seconds: wall time of everything, loading included.
     """
@@ -73,8 +73,9 @@ def propose(
     size: tuple[int, int] | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Proposal:
-    """Turn a story into a plan: one frame a sentence. Greedy decoding, so equal arguments give equal plans on one
-    machine.
+    """Turn a story into a plan: a frame for each line if every line ends a sentence, else for each sentence.
+
+    Decoding is greedy: equal arguments give equal plans on one machine.
 
     Args:
         story: plain English, at most 8,000 characters; it can change text and boxes of the plan and nothing else.
@@ -115,7 +116,7 @@ def propose(
         plan = compose(fixed.scene, sentences=sentences, world=world, seed=seed, size=size)
     except PlanError as error:
         raise DirectError(f"the scene does not make a valid plan: {error}") from error
-    unknown = reading.unknown if reading else ()
+    unknown = reading.unknown + cast_story(reading, world).left_out if reading and world else ()
     return Proposal(plan, fixed.repairs, unknown, written.tokens, time.monotonic() - started)
 
 

@@ -30,10 +30,11 @@ def scene_schema(*, sentences: Sequence[str], cast: Cast | None = None, world: W
         [_narrowed(definitions["Being"], name={"const": r.name}, card={"enum": list(r.cards(world))}) for r in roles]
     )
     placed = definitions.pop("Placed")
-    definitions |= {
-        f"Placed{number}": _narrowed(placed, entity={"const": role.name}, action={"enum": list(role.actions(world))})
-        for number, role in enumerate(roles)
-    }
+    for number, role in enumerate(roles):
+        for action in (None, *role.actions(world)):
+            actions = [action] if action else list(role.actions(world))
+            narrow = _narrowed(placed, entity={"const": role.name}, action={"enum": actions})
+            definitions[_definition(number, action)] = narrow
     shots = []
     for shown, choice in zip(quoted, cast.choices, strict=True):
         relations = [
@@ -56,12 +57,22 @@ def _line_ups(roles: Sequence[Role], choice: Choice, world: World) -> list[list[
     possible = [role for role in roles if role.name in choice.possible]
     creatures = [role.name for role in possible if role.kind not in world.things]
     fewest = min(2, len(creatures)) if choice.several else 0
+    told = dict(choice.actions)
     line_ups = []
     for bits in itertools.product((True, False), repeat=len(possible)):
         names = [role.name for role, present in zip(possible, bits, strict=True) if present]
         if names and set(choice.required) <= set(names) and len(set(creatures).intersection(names)) >= fewest:
-            line_ups.append([{"$ref": f"#/$defs/Placed{n}"} for n, role in enumerate(roles) if role.name in names])
+            line_ups.append([_placed(n, role, told) for n, role in enumerate(roles) if role.name in names])
     return line_ups
+
+
+def _definition(number: int, action: str | None) -> str:
+    return f"Placed{number}{(action or '').title().replace(' ', '')}"
+
+
+def _placed(number: int, role: Role, told: dict[str, str]) -> dict[str, Any]:
+    """A reference to the item of role `number`, doing what the sentence says or whatever the model chooses."""
+    return {"$ref": f"#/$defs/{_definition(number, told.get(role.name))}"}
 
 
 def _narrowed(definition: dict[str, Any], **properties: dict[str, Any]) -> dict[str, Any]:

@@ -20,6 +20,7 @@ class World:
         kinds: noun -> canonical kind of what it names ("kitten" -> "cat"); an entity without a name is called by it.
         things: the kinds that do nothing.
         colours, accessories: words of looks.
+        action_words: verb as a story has it -> action ("sleeps" -> "resting").
         setting_words: word -> the setting it tells of ("sand" -> "beach").
         words: every word its stories are made of, in lower case.
         size: (width, height) in pixels of the pictures it plans for.
@@ -35,6 +36,7 @@ class World:
     things: tuple[str, ...]
     colours: tuple[str, ...]
     accessories: tuple[str, ...]
+    action_words: Mapping[str, str]
     setting_words: Mapping[str, str]
     words: frozenset[str]
     size: tuple[int, int]

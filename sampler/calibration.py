@@ -12,6 +12,7 @@ class Calibration:
     """Constants of one diffusion model.
 
     guidance: classifier-free guidance scale used when the caller names none.
+    eta: DDIM's eta in 0..1 used when the caller names none.
     guidance_rescale: share of Lin et al.'s rescale (arXiv 2305.08891, section 3.4), 0..1.
     beta: share of the frame prompt inside items, 0..1.
     bank_weight: factor on an entity's memory in self-attention; 0 = no memory is made.
@@ -25,6 +26,7 @@ class Calibration:
     """
 
     guidance: float = 7.5
+    eta: float = 0.0
     guidance_rescale: float = 0.0
     beta: float = 0.1
     bank_weight: float = 1.0
@@ -39,6 +41,7 @@ class Calibration:
     def __post_init__(self) -> None:
         for name, low, high in (
             ("guidance", 0.0, 100.0),
+            ("eta", 0.0, 1.0),
             ("guidance_rescale", 0.0, 1.0),
             ("beta", 0.0, 1.0),
             ("bank_weight", 0.0, 100.0),

@@ -1,7 +1,8 @@
 """Where a frame's noise comes from: a field per frame, and inside each box the field of the entity that stands there.
 
-Both are iid N(0, 1), so their patchwork is too; and an entity starts from the same noise wherever its box goes. All
-fields are pure functions of (seed, purpose, id): no frame's noise depends on another frame.
+Both are iid N(0, 1), so their patchwork is too; and an entity meets the same noise wherever its box goes, at the start
+and, with a stochastic sampler, in every step. All fields are pure functions of (seed, purpose, id, timestep): no
+frame's noise depends on another frame.
 """
 
 from collections.abc import Mapping
@@ -14,48 +15,58 @@ from raccord.sampler.plan import Frame
 from raccord.sampler.regions import latent_box
 
 
-def entity_field(seed: int, entity: str, key: int, channels: int, height: int, width: int) -> Tensor:
-    """The entity's field [C, height, width] for its noise key (0, 1, ...; chosen at casting), from its corner."""
-    return gaussian(seed, "entity", [f"{entity}/{key}"], [0], (channels, height, width))[0]
-
-
 def start_noise(
     seed: int,
     frame: Frame,
     keys: Mapping[str, int],
     tries: Mapping[str, int],
     *,
-    channels: int,
-    height: int,
-    width: int,
+    shape: tuple[int, int, int],
 ) -> Tensor:
-    """Initial noise of a frame, float32 [C, height, width] on the CPU.
+    """Initial noise of a frame, float32 `shape` on the CPU.
 
     Args:
         seed: the plan's seed.
         frame: the frame; items are laid back to front by z.
-        keys: entity id -> noise key chosen at casting.
+        keys: entity id -> number of its noise field, chosen at casting; absent = 0.
         tries: entity id -> number of the repair try; 0 or absent = the entity's own field.
-        channels: C of the latent.
-        height: latent rows.
-        width: latent columns.
+        shape: (C, latent rows, latent columns).
     """
-    noise = gaussian(seed, "frame", [frame.id], [0], (channels, height, width))[0]
+    return _patchwork(seed, "", 0, frame, keys, tries, shape)
+
+
+def step_noise(
+    seed: int,
+    timestep: int,
+    frame: Frame,
+    keys: Mapping[str, int],
+    tries: Mapping[str, int],
+    *,
+    shape: tuple[int, int, int],
+) -> Tensor:
+    """Noise of one stochastic step, keyed by the timestep the step leads to; arguments as `start_noise`."""
+    return _patchwork(seed, "step ", timestep, frame, keys, tries, shape)
+
+
+def _patchwork(
+    seed: int,
+    purpose: str,
+    step: int,
+    frame: Frame,
+    keys: Mapping[str, int],
+    tries: Mapping[str, int],
+    shape: tuple[int, int, int],
+) -> Tensor:
+    channels, height, width = shape
+    noise = gaussian(seed, f"{purpose}frame", [frame.id], [step], shape)[0]
     for item in sorted(frame.items, key=lambda item: item.z):
         x0, y0, x1, y1 = latent_box(item.box, height, width)
         attempt = tries.get(item.entity, 0)
-        if attempt:
-            stream = f"{frame.id}/{item.entity}/{attempt}"
-            patch = gaussian(seed, "repair", [stream], [0], (channels, y1 - y0, x1 - x0))[0]
-        else:
-            patch = entity_field(seed, item.entity, keys.get(item.entity, 0), channels, y1 - y0, x1 - x0)
+        kind = "repair" if attempt else "entity"
+        stream = f"{frame.id}/{item.entity}/{attempt}" if attempt else f"{item.entity}/{keys.get(item.entity, 0)}"
+        patch = gaussian(seed, f"{purpose}{kind}", [stream], [step], (channels, y1 - y0, x1 - x0))[0]
         noise[:, y0:y1, x0:x1] = patch
     return noise
-
-
-def step_noise(seed: int, frame: str, timestep: int, *, channels: int, height: int, width: int) -> Tensor:
-    """Noise of one stochastic step, float32 [C, height, width], keyed by the timestep the step leads to."""
-    return gaussian(seed, "step", [frame], [max(timestep, 0)], (channels, height, width))[0]
 
 
 def flat_colour(seed: int, frame: str, channels: int) -> Tensor:

@@ -47,7 +47,7 @@ class Story:
         plan: the plan.
         steps: denoising steps, >= 1.
         guidance: classifier-free guidance scale; None = the model's calibrated one.
-        eta: DDIM's eta in 0..1; 0 is deterministic, above it the step noise is keyed.
+        eta: DDIM's eta in 0..1, above 0 with keyed step noise; None = the model's calibrated one.
         backend: kernel backend to force.
         calibration: constants of the model; None = those stored with it.
         masks: (frame id, entity id) -> free-form mask of the whole frame, floating [H, W] in 0..1 of any size; it
@@ -64,7 +64,7 @@ class Story:
         *,
         steps: int = 25,
         guidance: float | None = None,
-        eta: float = 0.0,
+        eta: float | None = None,
         backend: str | None = None,
         calibration: Calibration | None = None,
         masks: Mapping[tuple[str, str], np.ndarray] | None = None,
@@ -77,7 +77,7 @@ class Story:
         self.calibration = calibration or self.model.calibration()
         self.steps = steps
         self.guidance = self.calibration.guidance if guidance is None else guidance
-        self.eta = eta
+        self.eta = self.calibration.eta if eta is None else eta
         self.memories: dict[str, EntityMemory] = {}
         self._frames = {frame.id: frame for frame in plan.frames}
         self._denoiser = Denoiser(
@@ -86,7 +86,7 @@ class Story:
             steps=steps,
             guidance=self.guidance,
             guidance_rescale=self.calibration.guidance_rescale,
-            eta=eta,
+            eta=self.eta,
             bank_weight=self.calibration.bank_weight,
             backend=backend,
         )
@@ -197,18 +197,16 @@ class Story:
         found: list[float] = []
         records: list[AttentionRecord] = []
         for key in range(settings.casting_candidates):
-            noise = denoiser.noise(frame, {entity.id: key}, {})
-            run = Run(conditioning, {}, what, key * check, total, progress)
-            _, record = denoiser.run(run, noise, 0, check, record=True)
+            run = Run(conditioning, {}, {entity.id: key}, {}, what, key * check, total, progress)
+            _, record = denoiser.run(run, denoiser.noise(run), 0, check, record=True)
             found.append(float(presence(record, conditioning)[0]))
             records.append(record)
         best = max(range(len(found)), key=lambda key: (found[key], -key))
         tokens: dict[tuple[str, int], Tensor] = {}
         if keep:
             cells = salient_cells(records[best], conditioning, 1, settings.memory_budget)
-            run = Run(conditioning, {}, what, len(found) * check, total, progress)
-            noise = denoiser.noise(frame, {entity.id: best}, {})
-            denoiser.run(run, noise, 0, self.steps, cells=cells, tokens=tokens)
+            run = Run(conditioning, {}, {entity.id: best}, {}, what, len(found) * check, total, progress)
+            denoiser.run(run, denoiser.noise(run), 0, self.steps, cells=cells, tokens=tokens)
         return EntityMemory(entity.id, best, found[best], tuple(found), tokens)
 
     def _draw(
@@ -217,15 +215,15 @@ class Story:
         """Denoise a frame with presence check and bounded keyed repair."""
         settings, denoiser = self.calibration, self._denoiser
         check = max(1, min(round(settings.check_share * self.steps), self.steps))
-        run = Run(conditioning, self.memories, f"frame {frame.id}", 0, self.steps, progress)
         attempts: list[dict[str, Any]] = []
         names = conditioning.entities
+        keys = {entity: self.memories[entity].noise_key for entity in names}
 
         def attempt(tries: Mapping[str, int], how: str, rescue: frozenset[int] = frozenset()) -> _Attempt:
-            noise = denoiser.noise(frame, self._keys(names), tries)
+            run = Run(conditioning, self.memories, keys, tries, f"frame {frame.id}", 0, self.steps, progress)
             sample, record = denoiser.run(
                 run,
-                noise,
+                denoiser.noise(run),
                 0,
                 check,
                 record=bool(names),
@@ -234,7 +232,7 @@ class Story:
             )
             found = [float(value) for value in presence(record, conditioning)] if names else []
             attempts.append({"how": how, "tries": dict(tries), "presence": dict(zip(names, found, strict=True))})
-            return _Attempt(sample, found, dict(tries))
+            return _Attempt(run, sample, found)
 
         best = attempt({}, "cast noise")
         threshold = settings.presence_threshold
@@ -243,22 +241,19 @@ class Story:
                 failing = best.failing(threshold)
                 if not failing:
                     break
-                best = best.better(attempt({**best.tries, **{names[i - 1]: number for i in failing}}, "new noise"))
+                best = best.better(attempt({**best.run.tries, **{names[i - 1]: number for i in failing}}, "new noise"))
             for how in ("bootstrap", "guide"):
                 if best.failing(threshold):
-                    best = best.better(attempt(best.tries, how, best.failing(threshold)))
-        sample, _ = denoiser.run(run, best.sample, check, self.steps)
+                    best = best.better(attempt(best.run.tries, how, best.failing(threshold)))
+        sample, _ = denoiser.run(best.run, best.sample, check, self.steps)
         report = {
             "presence": dict(zip(names, best.presence, strict=True)),
             "presence_threshold": threshold,
             "missing": [names[i - 1] for i in sorted(best.failing(threshold))] if threshold is not None else [],
-            "noise_keys": self._keys(names),
+            "noise_keys": keys,
             "attempts": attempts,
         }
         return sample, report
-
-    def _keys(self, entities: Iterable[str]) -> dict[str, int]:
-        return {entity: self.memories[entity].noise_key for entity in entities}
 
 
 def checked_masks(plan: Plan, masks: Mapping[tuple[str, str], np.ndarray]) -> dict[tuple[str, str], np.ndarray]:
@@ -280,9 +275,9 @@ def checked_masks(plan: Plan, masks: Mapping[tuple[str, str], np.ndarray]) -> di
 
 
 class _Attempt(NamedTuple):
+    run: Run
     sample: Tensor
     presence: list[float]
-    tries: dict[str, int]
 
     def failing(self, threshold: float) -> frozenset[int]:
         return frozenset(number for number, value in enumerate(self.presence, start=1) if value < threshold)

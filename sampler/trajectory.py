@@ -18,7 +18,7 @@ from raccord.sampler.diffusers_attention import Capture, Controller, Row
 from raccord.sampler.diffusers_pipeline import Model
 from raccord.sampler.diffusers_schedulers import DDIMScheduler, DDPMScheduler
 from raccord.sampler.noise import flat_colour, start_noise, step_noise
-from raccord.sampler.plan import Frame, Plan
+from raccord.sampler.plan import Plan
 from raccord.sampler.presence import AttentionRecord, presence
 from raccord.sampler.regions import latent_box
 from raccord.sampler.text import TextPool
@@ -38,6 +38,7 @@ class Run:
 
     conditioning: the frame's texts and maps.
     memories: entity id -> memory the entity may see.
+    keys, tries: entity id -> number of its noise field, and of its repair try; see `start_noise`.
     what: for progress and errors.
     done, total: steps done before this run, and steps in all.
     progress: called with (steps done, steps in all, what).
@@ -45,6 +46,8 @@ class Run:
 
     conditioning: FrameConditioning
     memories: Mapping[str, EntityMemory]
+    keys: Mapping[str, int]
+    tries: Mapping[str, int]
     what: str
     done: int
     total: int
@@ -94,10 +97,9 @@ class Denoiser:
         self._pool = TextPool(model.encode)
         self.controller = Controller(model.unet, self._pool, bank_weight=bank_weight, backend=backend)
 
-    def noise(self, frame: Frame, keys: Mapping[str, int], tries: Mapping[str, int]) -> Tensor:
-        """Initial sample float32 [C, height, width] of a frame, see `start_noise`."""
-        channels, height, width = self.shape
-        noise = start_noise(self.plan.seed, frame, keys, tries, channels=channels, height=height, width=width)
+    def noise(self, run: Run) -> Tensor:
+        """Initial sample float32 [C, height, width] of a run."""
+        noise = start_noise(self.plan.seed, run.conditioning.frame, run.keys, run.tries, shape=self.shape)
         return noise.to(self.model.device) * self.scheduler.init_noise_sigma
 
     def run(
@@ -190,11 +192,11 @@ class Denoiser:
         noise = None
         stochastic = self.eta > 0 or isinstance(self.scheduler, DDPMScheduler)
         if stochastic:
-            channels, height, width = self.shape
-            destination = int(timesteps[index + 1]) if index + 1 < len(timesteps) else 0
-            noise = step_noise(
-                self.plan.seed, run.conditioning.frame.id, destination, channels=channels, height=height, width=width
-            )[None].to(sample)
+            destination = int(timesteps[index + 1]) if index + 1 < len(timesteps) else -1
+            frame = run.conditioning.frame
+            noise = step_noise(self.plan.seed, destination, frame, run.keys, run.tries, shape=self.shape)[None].to(
+                sample
+            )
         kwargs: dict[str, Any] = {"variance_noise": noise} if stochastic else {}
         if isinstance(self.scheduler, DDIMScheduler):
             kwargs["eta"] = self.eta
@@ -208,7 +210,7 @@ class Denoiser:
         channels, height, width = self.shape
         frame = run.conditioning.frame
         flat = flat_colour(self.plan.seed, frame.id, channels).to(sample).expand_as(sample)
-        noise = self.noise(frame, {}, {})
+        noise = self.noise(run)
         noised = self.scheduler.add_noise(flat[None], noise[None], torch.tensor([timestep], device=sample.device))[0]
         for number in sorted(numbers):
             x0, y0, x1, y1 = latent_box(frame.items[number - 1].box, height, width)

@@ -23,6 +23,14 @@ from stage.story_words import NOISE_ADJECTIVES, NOISE_ADVERBS
 from stage.world import SIDE
 
 SEED = 20261122
+_ACTION_WORDS = {
+    "sitting": "sits sit sitting",
+    "standing": "stands stand standing stays stay comes arrives returns meets sees finds greets",
+    "walking": "walks walk walking goes go runs run",
+    "waiting": "waits wait waiting",
+    "looking around": "looks look looking",
+    "resting": "rests rest resting sleeps sleep lies",
+}
 _SETTING_WORDS = {
     "meadow": "meadow grass",
     "beach": "beach sand",
@@ -76,6 +84,7 @@ def _new_world() -> World:
         things=stage.THINGS,
         colours=tuple(stage.COLOURS),
         accessories=tuple(stage.ACCESSORY_WORDS),
+        action_words={word: action for action, told in _ACTION_WORDS.items() for word in told.split()},
         setting_words={word: setting for setting, told in _SETTING_WORDS.items() for word in told.split()},
         words=frozenset(words - {*NOISE_ADVERBS, *NOISE_ADJECTIVES}),
         size=(SIDE, SIDE),

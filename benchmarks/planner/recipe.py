@@ -10,14 +10,15 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerBase
 BASE = Run(layout="careless", steps=850, batch=16, rate=3e-3, warmup=50, box_weight=0.1)
 ADAPTER = Run(
     layout="careful",
-    steps=170,
+    steps=400,
     batch=16,
-    rate=3e-3,
-    warmup=30,
+    rate=5e-3,
+    warmup=20,
     weight_decay=0.0,
     first_story=1_000_000,
-    curriculum=((1.0, 6),),
-    checkpoint_every=50,
+    box_weight=4.0,
+    curriculum=((1.0, 3),),
+    checkpoint_every=100,
 )
 ADAPTER_NAME = "base"
 ADAPTER_RANK = 16

@@ -156,7 +156,9 @@ def main() -> None:
     pipe.set_progress_bar_config(disable=True)
     reader, accuracy = train_reader(ROOT / "build" / "stage")
     results: dict[str, Any] = {
-        "model": hashlib.sha256((model / "SHA256SUMS").read_bytes()).hexdigest(),
+        "unet_sha256": hashlib.sha256(
+            (model / "unet" / "diffusion_pytorch_model.safetensors").read_bytes()
+        ).hexdigest(),
         "config": SMALL_CPU.to_json(),
         "sampling": {
             "pipeline": "stock StableDiffusionPipeline",

@@ -28,6 +28,7 @@ WORLD = World(
     things=("ball",),
     colours=("red",),
     accessories=("hat",),
+    action_words={"sits": "sitting"},
     setting_words={"snow": "snow"},
     words=frozenset(WORDS),
     size=(64, 64),

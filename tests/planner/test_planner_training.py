@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from raccord.planner.cast import cast_story
 from raccord.planner.compose import compose
 from raccord.planner.reading import read_story, split_story
 from raccord.planner.repair import repair
@@ -64,11 +65,30 @@ def test_stories_read_back_and_make_valid_plans_without_repair(world, held_out):
         assert set(reading.names) == set(told.names)
         assert held_out or set(reading.unknown) <= {*NOISE_ADVERBS, *NOISE_ADJECTIVES}
         assert Scene.model_validate_json(told.scene.model_dump_json()) == told.scene
-        assert repair(told.scene, reading=reading) == (told.scene, ())
+        # "Bo runs off" has an unknown word in held-out stories, so that Bo seems to be missing.
+        assert repair(told.scene, reading=None if held_out else reading) == (told.scene, ())
         plan = compose(told.scene, sentences=sentences, world=world, seed=number, size=world.size)
         assert read_plan(write_plan(plan)) == plan
         assert len(plan.frames) == len(sentences)
         assert {being.card for being in told.scene.entities} <= set(world.cards)
+        _agrees(told.scene, reading, cast_story(reading, world), known=not held_out)
+
+
+def _agrees(scene, reading, cast, *, known):
+    """What plain code reads in a story is what its scene shows; with unknown words it may read less."""
+    names = {f"#{number}": name for number, name in enumerate(reading.names, start=1)}
+    assert [names.get(role.name, role.name) for role in cast.roles] == [being.name for being in scene.entities]
+    for choice, shot in zip(cast.choices, scene.frames, strict=True):
+        stated = {(names.get(a, a), word, names.get(b, b)) for a, word, b in choice.relations}
+        shown = {item.entity for item in shot.items}
+        assert choice.backgrounds == (shot.background,)
+        assert stated <= {(relation.subject, relation.relation, relation.object) for relation in shot.relations}
+        if known:
+            assert len(stated) == len(shot.relations)
+            doing = {item.entity: item.action for item in shot.items}
+            assert all(doing.get(names.get(name, name), action) == action for name, action in choice.actions)
+            assert {names.get(name, name) for name in choice.required} <= shown
+            assert shown <= {names.get(name, name) for name in choice.possible}
 
 
 def test_training_and_held_out_stories_share_no_name():
