@@ -185,7 +185,7 @@ def _relations(
             at = len(sentence[: match.start()].split())
             subject = next((name for place, name in reversed(mentions) if place < at), None)
             other = next((name for place, name in mentions if place > at), None)
-            if subject in around and other in around and subject != other:
+            if subject is not None and other is not None and subject != other and {subject, other} <= set(around):
                 found.setdefault(frozenset((subject, other)), (subject, relation, other))
     return tuple(found.values())[:_MAX_RELATIONS]
 

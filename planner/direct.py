@@ -165,13 +165,14 @@ def form_scene(
     Raises:
         LanguageModelError: the model did not finish.
     """
-    if reading is None:
+    world = language_model.world
+    if reading is None or world is None:
         prompt = general_prompt(sentences, language_model.tokenizer)
         schema = scene_schema(sentences=sentences)
     else:
         prompt = world_prompt(reading)
-        cast = cast_story(reading, language_model.world)
-        schema = scene_schema(sentences=reading.sentences, cast=cast, world=language_model.world)
+        cast = cast_story(reading, world)
+        schema = scene_schema(sentences=reading.sentences, cast=cast, world=world)
     written = language_model.write(prompt, schema, max_tokens=_MAX_TOKENS, max_seconds=_MAX_SECONDS, progress=progress)
     try:
         scene = Scene.model_validate_json(written.text)
