@@ -1,6 +1,6 @@
 """Keyed noise beside torch.randn, one latent and a batch of latents; bits are compared with the reference first.
 
-PYTHONSAFEPATH=1 .venv/bin/pytest benchmarks/bench_noise.py --benchmark-enable --benchmark-json=build/noise.json
+PYTHONSAFEPATH=1 .venv/bin/pytest benchmarks/bench_noise.py --benchmark-enable --benchmark-json=FILE
 """
 
 import pytest

@@ -70,6 +70,24 @@ def mutation(found: Found) -> str:
     return table(["figure", "value"], [leaf for leaf in leaves(found) if not leaf[0].startswith("survivors")])
 
 
+def benchmarked(found: Found) -> str:
+    """pytest-benchmark's JSON."""
+    rows = [
+        [
+            one["group"],
+            one["params"]["who"],
+            f"{1e6 * one['stats']['median']:.0f}",
+            f"{1e6 * one['stats']['min']:.0f}",
+            f"{1e6 * one['stats']['iqr']:.0f}",
+        ]
+        for one in sorted(found["benchmarks"], key=lambda one: one["group"])
+    ]
+    machine = (
+        f"{found['machine_info']['cpu'].get('brand_raw', 'CPU')}, torch {found['machine_info']['torch']}, one thread"
+    )
+    return table(["shape", "who", "median us", "min us", "IQR us"], rows) + "\n\n" + machine
+
+
 def anything(found: Found) -> str:
     return table(["figure", "value"], leaves(found))
 
@@ -82,7 +100,7 @@ SECTIONS: list[tuple[str, str, str, Callable[[Found], str]]] = [
     ("planner", "The embedded planner", "benchmarks/planner/report.py", anything),
     ("schedulers", "Schedulers against diffusers and against the truth", "benchmarks/schedulers.py", anything),
     ("mutation", "Mutation score of schedules, predictions and steps", "benchmarks/mutation.py", mutation),
-    ("noise", "Keyed noise beside torch.randn", "benchmarks/bench_noise.py", anything),
+    ("noise", "Keyed noise beside torch.randn", "pytest benchmarks/bench_noise.py", benchmarked),
 ]
 
 

@@ -57,7 +57,7 @@ Model = Annotated[
     typer.Option(metavar="NAME", help="Diffusers pipeline, folder or hub name; default: the embedded one."),
 ]
 Planner = Annotated[
-    str | None, typer.Option(metavar="NAME", help="Language model, folder or hub name; default: the embedded one.")
+    str | None, typer.Option(metavar="NAME", help="Folder of a causal language model; default: the embedded one.")
 ]
 Backend = Annotated[str | None, typer.Option(help="Force a kernel backend: reference, cpu, triton or cuda.")]
 NoMetadata = Annotated[bool, typer.Option("--no-metadata", help="Leave prompts, seed and plan out of the PNG files.")]
