@@ -10,6 +10,7 @@ from pydantic import ValidationError
 from raccord.planner.cast import cast_story
 from raccord.planner.compose import compose
 from raccord.planner.embedded import embedded_model
+from raccord.planner.framing import framed
 from raccord.planner.grammar import scene_schema
 from raccord.planner.language_model import ADAPTERS, LanguageModel, LanguageModelError, Written, load_language_model
 from raccord.planner.prompt import general_prompt, world_prompt
@@ -110,14 +111,15 @@ def propose(
     except LanguageModelError as error:
         raise DirectError(str(error)) from error
     fixed = repair(scene, reading=reading)
+    larger = framed(fixed.scene)
     world = language_model.world
     size = size or (world.size if world else _DEFAULT_SIZE)
     try:
-        plan = compose(fixed.scene, sentences=sentences, world=world, seed=seed, size=size)
+        plan = compose(larger.scene, sentences=sentences, world=world, seed=seed, size=size)
     except PlanError as error:
         raise DirectError(f"the scene does not make a valid plan: {error}") from error
     unknown = reading.unknown + cast_story(reading, world).left_out if reading and world else ()
-    return Proposal(plan, fixed.repairs, unknown, written.tokens, time.monotonic() - started)
+    return Proposal(plan, fixed.repairs + larger.repairs, unknown, written.tokens, time.monotonic() - started)
 
 
 def _loaded(model: str | Path | LanguageModel | None, adapter: str | None) -> LanguageModel:
