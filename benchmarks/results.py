@@ -88,6 +88,10 @@ def benchmarked(found: Found) -> str:
     return table(["shape", "who", "median us", "min us", "IQR us"], rows) + "\n\n" + machine
 
 
+def stage(found: Found) -> str:
+    return table(["figure", "value"], [leaf for leaf in leaves(found) if not leaf[0].startswith("config.")])
+
+
 def anything(found: Found) -> str:
     return table(["figure", "value"], leaves(found))
 
@@ -96,7 +100,7 @@ SECTIONS: list[tuple[str, str, str, Callable[[Found], str]]] = [
     ("story", "The main job on a fresh clone", "benchmarks/fresh_clone.sh", story),
     ("consistency", "What each mechanism adds", "benchmarks/stage/consistency.py", consistency),
     ("calibration", "Presence threshold", "benchmarks/stage/calibrate.py", anything),
-    ("stage", "The embedded diffusion model", "benchmarks/stage/report.py", anything),
+    ("stage", "The embedded diffusion model", "benchmarks/stage/report.py", stage),
     ("planner", "The embedded planner", "benchmarks/planner/report.py", anything),
     ("schedulers", "Schedulers against diffusers and against the truth", "benchmarks/schedulers.py", anything),
     ("mutation", "Mutation score of schedules, predictions and steps", "benchmarks/mutation.py", mutation),
