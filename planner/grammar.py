@@ -54,7 +54,8 @@ def scene_schema(*, sentences: Sequence[str], cast: Cast | None = None, world: W
 
 def _line_ups(roles: Sequence[Role], choice: Choice, world: World) -> list[list[dict[str, Any]]]:
     """Items for every set of roles a frame can show, in order of the roles, each once."""
-    possible = [role for role in roles if role.name in choice.possible]
+    # a first sentence that names nobody may show anybody: a frame is never empty
+    possible = [role for role in roles if role.name in choice.possible] or list(roles)
     creatures = [role.name for role in possible if role.kind not in world.things]
     fewest = min(2, len(creatures)) if choice.several else 0
     told = dict(choice.actions)

@@ -66,7 +66,7 @@ def test_inside_gives_a_box_in_the_frame_and_changes_no_good_one(box):
     assert inside(moved) == moved
 
 
-@settings(max_examples=60)
+@settings(max_examples=60, derandomize=True)
 @given(st.lists(sizes, min_size=1, max_size=MAX_ITEMS))
 def test_items_without_relations_always_find_room(item_sizes):
     arranged = arrange(item_sizes, [])
@@ -75,7 +75,7 @@ def test_items_without_relations_always_find_room(item_sizes):
     assert all(overlap(a, b) == 0 for a, b in itertools.combinations(arranged, 2))
 
 
-@settings(max_examples=60)
+@settings(max_examples=60, derandomize=True)
 @given(st.lists(sizes, min_size=2, max_size=3), st.sampled_from(RELATIONS), st.data())
 def test_one_relation_always_finds_room(item_sizes, relation, data):
     subject, other = data.draw(st.permutations(range(len(item_sizes))))[:2]
@@ -107,7 +107,7 @@ beings = st.lists(
 scenes = st.builds(Scene, entities=beings.map(tuple), frames=st.lists(shots, min_size=1, max_size=4).map(tuple))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60, deadline=None, derandomize=True)
 @given(scenes)
 def test_repair_leaves_no_fault_and_is_idempotent(scene):
     fixed, repairs = repair(scene)
