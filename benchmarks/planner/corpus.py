@@ -16,11 +16,11 @@ from raccord.planner.world import World, read_world, write_world
 if (_benchmarks := str(Path(__file__).resolve().parents[1])) not in sys.path:
     sys.path.insert(0, _benchmarks)
 
-from stage import vocabulary as stage
 from stage.files import replacing
-from stage.stories import Story, story
-from stage.story_words import NOISE_ADJECTIVES, NOISE_ADVERBS
-from stage.world import SIDE
+from stage.stories.story import Story, story
+from stage.stories.words import NOISE_ADJECTIVES, NOISE_ADVERBS
+from stage.world import vocabulary as stage
+from stage.world.scene import SIDE
 
 SEED = 20261122
 _ACTION_WORDS = {

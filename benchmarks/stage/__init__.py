@@ -2,5 +2,5 @@
 
 Scripts here are run by path (`.venv/bin/python benchmarks/stage/make.py`); `benchmarks/` is then on the path and the
 modules import
-each other as `stage.world`, `stage.captions` and so on.
+each other as `stage.world`, `stage.world.captions` and so on.
 """

@@ -65,10 +65,10 @@ def main() -> None:
     from raccord.sampler.calibration import FILE_NAME, Calibration
     from raccord.sampler.diffusers_pipeline import load_pipeline
     from raccord.sampler.story import Story
-    from stage.export import write_sums
     from stage.files import write_json
-    from stage.plans import sample_plan
-    from stage.readers import read_colours
+    from stage.instruments.colours import read_colours
+    from stage.model.export import write_sums
+    from stage.stories.plans import sample_plan
 
     model = ROOT / "models" / "stage"
     pipe = load_pipeline(model)

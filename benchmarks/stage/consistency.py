@@ -38,8 +38,8 @@ def main() -> None:
     from raccord.sampler.diffusers_pipeline import Model, load_pipeline
     from raccord.sampler.story import Story
     from stage.files import write_json
-    from stage.plans import TruePlan, sample_plan
-    from stage.readers import box_mask, main_colour, read_colours
+    from stage.instruments.colours import box_mask, main_colour, read_colours
+    from stage.stories.plans import TruePlan, sample_plan
 
     pipe = load_pipeline(ROOT / "models" / "stage")
     full = read_calibration(ROOT / "models" / "stage")

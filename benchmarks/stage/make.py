@@ -17,7 +17,7 @@ sys.path.insert(0, str(ROOT / "benchmarks"))
 
 def main() -> None:
     """Parse the command line and run all stages in order."""
-    from stage.config import CONFIGS
+    from stage.model.config import CONFIGS
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--config", choices=sorted(CONFIGS), default="small_cpu")
@@ -29,12 +29,12 @@ def main() -> None:
 
     # One thread: sums keep their order, so a rerun gives the same bytes whatever the machine's number of cores.
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
-    from stage.autoencoder import train_autoencoder
-    from stage.decoder import train_decoder
-    from stage.export import export
-    from stage.latents import latents_of_chunk, tokens_of_chunk
-    from stage.tokenizer import build_tokenizer
-    from stage.train import train
+    from stage.model.autoencoder import train_autoencoder
+    from stage.model.decoder import train_decoder
+    from stage.model.export import export
+    from stage.model.latents import latents_of_chunk, tokens_of_chunk
+    from stage.model.tokenizer import build_tokenizer
+    from stage.model.train import train
 
     folder = ROOT / "build" / "stage" / config.name
     tokenizer = build_tokenizer()

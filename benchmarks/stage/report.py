@@ -26,9 +26,9 @@ def unseen_prompts(config: Any, count: int, *, items: int, seed: int) -> list[tu
         count: how many.
         items: items a scene, 1 or 2, of different colours.
     """
-    from stage.captions import caption
     from stage.draws import Draws
-    from stage.world import sample_scene
+    from stage.world.captions import caption
+    from stage.world.scene import sample_scene
 
     trained = set()
     for number in range(config.pictures):
@@ -51,9 +51,9 @@ def autoencoder_figures(vae: Any, count: int) -> dict[str, float]:
     import numpy as np
     import torch
 
-    from stage.autoencoder import psnr
-    from stage.pictures import to_signal
-    from stage.world import render, sample_scene
+    from stage.model.autoencoder import psnr
+    from stage.model.pictures import to_signal
+    from stage.world.scene import render, sample_scene
 
     signals = to_signal(np.stack([render(sample_scene(SEED, n)) for n in range(count)]))
     with torch.no_grad():
@@ -96,9 +96,9 @@ def prompt_figures(pictures: Any, prompts: list[tuple[str, Any]], reader: Any) -
     of the picture.
     Kind (one item): the reader names the kind in the box around all body-coloured pixels.
     """
-    from stage.kinds import crop, kinds_of, largest_box
-    from stage.readers import NO_COLOUR, colour_map, main_colour
-    from stage.vocabulary import COLOURS
+    from stage.instruments.colours import NO_COLOUR, colour_map, main_colour
+    from stage.instruments.kinds import crop, kinds_of, largest_box
+    from stage.world.vocabulary import COLOURS
 
     rows = []
     for picture, (text, scene) in zip(pictures, prompts, strict=True):
@@ -145,10 +145,10 @@ def main() -> None:
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
     from diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion import StableDiffusionPipeline
 
-    from stage.config import SMALL_CPU
     from stage.files import write_json
-    from stage.kinds import train_reader
-    from stage.world import render
+    from stage.instruments.kinds import train_reader
+    from stage.model.config import SMALL_CPU
+    from stage.world.scene import render
 
     model = ROOT / "models" / "stage"
     began = time.monotonic()

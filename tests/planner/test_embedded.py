@@ -13,7 +13,7 @@ from raccord.sampler.plan import read_plan, write_plan
 if (_benchmarks := str(Path(__file__).resolve().parents[2] / "benchmarks")) not in sys.path:
     sys.path.insert(0, _benchmarks)
 
-from stage.stories import story
+from stage.stories.story import story
 
 
 @pytest.fixture

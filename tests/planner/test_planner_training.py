@@ -22,8 +22,8 @@ for folder in (ROOT / "benchmarks" / "planner", ROOT / "benchmarks"):
 import corpus  # noqa: E402
 from measure import score, total  # noqa: E402
 from recipe import new_model, with_adapter  # noqa: E402
-from stage.stories import story  # noqa: E402
-from stage.story_words import NOISE_ADJECTIVES, NOISE_ADVERBS  # noqa: E402
+from stage.stories.story import story  # noqa: E402
+from stage.stories.words import NOISE_ADJECTIVES, NOISE_ADVERBS  # noqa: E402
 from tokens import build_tokenizer  # noqa: E402
 from training import Run, batch_of_step, learning_rate, train  # noqa: E402
 

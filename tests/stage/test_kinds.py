@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 import torch
-from stage.kinds import CROP, build_reader, crop, kinds_of, largest_box
-from stage.vocabulary import KINDS
+from stage.instruments.kinds import CROP, build_reader, crop, kinds_of, largest_box
+from stage.world.vocabulary import KINDS
 
 
 def test_crop_of_the_middle_shows_the_middle_and_of_the_border_shows_grey():

@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
-from stage import world
-from stage.readers import NO_COLOUR, box_mask, colour_map, main_colour, read_colours
-from stage.vocabulary import COLOURS, KINDS, SETTINGS
+from stage.instruments.colours import NO_COLOUR, box_mask, colour_map, main_colour, read_colours
+from stage.world import scene as world
+from stage.world.vocabulary import COLOURS, KINDS, SETTINGS
 
 
 @pytest.mark.parametrize("colour", COLOURS)

@@ -7,15 +7,15 @@ from typing import Any
 
 import pytest
 import torch
-from stage.autoencoder import normalise_latents, train_autoencoder
-from stage.config import SMALL_CPU, TINY
-from stage.decoder import train_decoder
 from stage.files import replacing
-from stage.latents import picture_numbers
-from stage.networks import build_scheduler
-from stage.tokenizer import build_tokenizer
-from stage.train import learning_rate, loss_weight, train
-from stage.world import sample_scene
+from stage.model.autoencoder import normalise_latents, train_autoencoder
+from stage.model.config import SMALL_CPU, TINY
+from stage.model.decoder import train_decoder
+from stage.model.latents import picture_numbers
+from stage.model.networks import build_scheduler
+from stage.model.tokenizer import build_tokenizer
+from stage.model.train import learning_rate, loss_weight, train
+from stage.world.scene import sample_scene
 
 
 @pytest.fixture(autouse=True, scope="module")

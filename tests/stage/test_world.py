@@ -5,12 +5,13 @@ import sys
 from pathlib import Path
 
 import numpy as np
-from stage import vocabulary, world
-from stage.captions import caption
 from stage.draws import Draws, key
-from stage.tokenizer import build_tokenizer
+from stage.model.tokenizer import build_tokenizer
+from stage.world import scene as world
+from stage.world import vocabulary
+from stage.world.captions import caption
 
-BENCHMARKS = Path(world.__file__).resolve().parents[1]
+BENCHMARKS = Path(world.__file__).resolve().parents[2]
 
 
 def _digest(numbers) -> str:
@@ -22,7 +23,7 @@ def _digest(numbers) -> str:
 def test_same_key_same_bytes_in_another_process_and_order():
     code = (
         f"import sys; sys.path.insert(0, {str(BENCHMARKS)!r})\n"
-        "import hashlib\nfrom stage import world\n"
+        "import hashlib\nfrom stage.world import scene as world\n"
         "pictures = {n: world.render(world.sample_scene(7, n)).tobytes() for n in (3, 1, 2, 0)}\n"
         "print(hashlib.sha256(b''.join(pictures[n] for n in range(4))).hexdigest())"
     )

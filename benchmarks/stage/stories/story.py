@@ -9,11 +9,11 @@ from typing import NamedTuple
 
 from raccord.planner.geometry import Constraint
 from raccord.planner.scene import Being, Placed, Relation, Scene, Shot
-from stage import story_words as words
 from stage.draws import Draws
-from stage.story_layouts import careful, careless, natural_size
-from stage.story_teller import Character, Moment, Teller
-from stage.vocabulary import COLOURS, CREATURES, SYNONYMS, THINGS, card
+from stage.stories import words
+from stage.stories.layouts import careful, careless, natural_size
+from stage.stories.teller import Character, Moment, Teller
+from stage.world.vocabulary import COLOURS, CREATURES, SYNONYMS, THINGS, card
 
 # Shares of stories with 1, 2, 3, ... sentences, cumulated.
 _LENGTHS = (0.05, 0.2, 0.42, 0.85, 0.95, 1.0)

@@ -1,7 +1,8 @@
 """Captions of a scene: compact, varied wording; every attribute is named or dropped at random."""
 
 from stage.draws import Draws
-from stage.vocabulary import (
+from stage.world.scene import Item, Scene
+from stage.world.vocabulary import (
     ACCESSORY_WORDS,
     ACTIONS,
     BACKGROUNDS,
@@ -12,7 +13,6 @@ from stage.vocabulary import (
     THING_ACTIONS,
     article,
 )
-from stage.world import Item, Scene
 
 
 def entity_caption(item: Item, draws: Draws, *, detail: float) -> str:

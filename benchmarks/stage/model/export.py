@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from stage.files import replace_folder, write_json
-from stage.networks import build_scheduler
+from stage.model.networks import build_scheduler
 
 SUMS = "SHA256SUMS"
 # Files that others write into the folder.

@@ -8,7 +8,7 @@ import itertools
 from collections import Counter
 from typing import Any
 
-from stage.vocabulary import MAX_TOKENS, words
+from stage.world.vocabulary import MAX_TOKENS, words
 
 START, END = "<|startoftext|>", "<|endoftext|>"
 SUFFIX = "</w>"

@@ -6,9 +6,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from stage.config import StageConfig
 from stage.files import read_array, write_array
-from stage.world import render, sample_scene
+from stage.model.config import StageConfig
+from stage.world.scene import render, sample_scene
 
 
 def pictures_of_chunk(config: StageConfig, folder: Path, chunk: int) -> NDArray[np.uint8]:

@@ -5,8 +5,8 @@ from typing import NamedTuple
 from raccord.sampler.plan import Entity, Frame, Plan
 from raccord.sampler.plan import Item as PlanItem
 from stage.draws import Draws
-from stage.vocabulary import BACKGROUNDS, COLOURS, CREATURES, KINDS, SETTING_PHRASES, SETTINGS, card
-from stage.world import Item
+from stage.world.scene import Item
+from stage.world.vocabulary import BACKGROUNDS, COLOURS, CREATURES, KINDS, SETTING_PHRASES, SETTINGS, card
 
 # Where two entities may stand, left and right, as (x0, y0, x1, y1).
 _PLACES = (

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from raccord.planner.geometry import Box, Constraint, arrange, inside
 from raccord.planner.scene import GRID
 from stage.draws import Draws
-from stage.vocabulary import CREATURES
-from stage.world import natural_aspect
+from stage.world.scene import natural_aspect
+from stage.world.vocabulary import CREATURES
 
 # Longer side of an item in cells, by number of items in the frame, and factors for kinds that are larger or smaller
 # than a creature.

@@ -3,8 +3,8 @@
 from PIL import Image, ImageDraw
 
 from stage.draws import Draws
-from stage.shapes import Layer, bounds
-from stage.vocabulary import COLOURS
+from stage.world.shapes import Layer, bounds
+from stage.world.vocabulary import COLOURS
 
 SUPERSAMPLE = 4
 

@@ -2,10 +2,10 @@
 
 from dataclasses import dataclass, field
 
-from stage import story_words as words
 from stage.draws import Draws
-from stage.story_words import Phrases
-from stage.vocabulary import ACCESSORY_WORDS, CREATURES, SETTINGS, article, card
+from stage.stories import words
+from stage.stories.words import Phrases
+from stage.world.vocabulary import ACCESSORY_WORDS, CREATURES, SETTINGS, article, card
 
 _OBJECT_PRONOUNS = {"she": "her", "he": "him", "it": "it"}
 

@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from stage.autoencoder import psnr, reconstruction_loss
 from stage.checkpoint import load_checkpoint, save_checkpoint
-from stage.config import StageConfig
 from stage.draws import key
 from stage.files import write_json
-from stage.latents import latents_of_chunk
-from stage.pictures import pictures_of_chunk, to_signal
+from stage.model.autoencoder import psnr, reconstruction_loss
+from stage.model.config import StageConfig
+from stage.model.latents import latents_of_chunk
+from stage.model.pictures import pictures_of_chunk, to_signal
 
 # Standard deviation of the noise on the unit-variance latents: samples of the denoiser are not exact latents either.
 JITTER = 0.05

@@ -10,10 +10,10 @@ from torch import Tensor
 from torch.nn import functional
 
 from stage.checkpoint import load_checkpoint, save_checkpoint
-from stage.config import StageConfig
 from stage.draws import key
 from stage.files import write_json
-from stage.pictures import pictures_of_chunk, to_signal
+from stage.model.config import StageConfig
+from stage.model.pictures import pictures_of_chunk, to_signal
 
 
 def build_autoencoder(config: StageConfig) -> Any:

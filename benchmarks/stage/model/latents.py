@@ -9,12 +9,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from stage.captions import caption
-from stage.config import StageConfig
 from stage.draws import Draws, key
 from stage.files import read_array, write_array
-from stage.pictures import pictures_of_chunk, to_signal
-from stage.world import sample_scene
+from stage.model.config import StageConfig
+from stage.model.pictures import pictures_of_chunk, to_signal
+from stage.world.captions import caption
+from stage.world.scene import sample_scene
 
 
 class Batch(NamedTuple):

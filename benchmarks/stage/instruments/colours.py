@@ -10,9 +10,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from stage.paint import INK, WHITE, mix, tones
-from stage.vocabulary import COLOURS
-from stage.world import Item
+from stage.world.paint import INK, WHITE, mix, tones
+from stage.world.scene import Item
+from stage.world.vocabulary import COLOURS
 
 SUCCESS = 0.2
 NO_COLOUR = len(COLOURS)

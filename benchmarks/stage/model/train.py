@@ -12,12 +12,12 @@ import torch
 from torch import Tensor, nn
 
 from stage.checkpoint import load_checkpoint, save_checkpoint
-from stage.config import StageConfig
 from stage.draws import key
-from stage.export import export
 from stage.files import write_json
-from stage.latents import batch_of_step
-from stage.networks import build_scheduler, build_text_encoder, build_unet
+from stage.model.config import StageConfig
+from stage.model.export import export
+from stage.model.latents import batch_of_step
+from stage.model.networks import build_scheduler, build_text_encoder, build_unet
 
 
 class Trained(NamedTuple):

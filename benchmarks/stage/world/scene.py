@@ -6,10 +6,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from stage import shapes
 from stage.draws import Draws
-from stage.paint import SUPERSAMPLE, background, paint
-from stage.vocabulary import ACCESSORIES, COLOURS, CREATURES, FACINGS, KINDS, POSES, SETTINGS
+from stage.world import shapes
+from stage.world.paint import SUPERSAMPLE, background, paint
+from stage.world.vocabulary import ACCESSORIES, COLOURS, CREATURES, FACINGS, KINDS, POSES, SETTINGS
 
 SIDE = 64
 # At least this share of every item's silhouette stays visible.

@@ -4,9 +4,9 @@ from typing import Any
 
 import torch
 
-from stage.config import StageConfig
 from stage.draws import key
-from stage.vocabulary import MAX_TOKENS
+from stage.model.config import StageConfig
+from stage.world.vocabulary import MAX_TOKENS
 
 
 def build_text_encoder(config: StageConfig, tokenizer: Any) -> Any:

@@ -14,8 +14,8 @@ from torch.nn import functional
 
 from stage.checkpoint import load_checkpoint, save_checkpoint
 from stage.draws import Draws, key
-from stage.vocabulary import KINDS
-from stage.world import render, sample_scene
+from stage.world.scene import render, sample_scene
+from stage.world.vocabulary import KINDS
 
 CROP = 32
 _SEED = 77
