@@ -1,12 +1,14 @@
-"""Make the embedded model from nothing: world, autoencoder, denoiser, `models/stage`.
+"""Make the embedded model from nothing: world, autoencoder, text encoder, denoiser, `models/stage`.
 
-    .venv/bin/python benchmarks/stage/make.py [--config small_cpu]
+    .venv/bin/python -P benchmarks/stage/make.py [--config small_cpu] [--workers 2]
 
 Every stage resumes where it was stopped. `--prepare` is for a second core: it renders and encodes the training
 pictures ahead of a run that is under way, then trains the decoder.
 """
 
 import argparse
+import concurrent.futures
+import multiprocessing
 import os
 import sys
 from pathlib import Path
@@ -15,12 +17,25 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "benchmarks"))
 
 
+def render_chunk(name: str, folder: Path, kind: str, chunk: int) -> None:
+    """Write the pictures, coverage and tokens of one chunk, unless they are there."""
+    from stage.model.config import CONFIGS
+    from stage.model.latents import tokens_of_chunk
+    from stage.model.pictures import coverage_of_chunk, pictures_of_chunk
+    from stage.model.tokenizer import build_tokenizer
+
+    pictures_of_chunk(CONFIGS[name], folder, kind, chunk)
+    coverage_of_chunk(CONFIGS[name], folder, kind, chunk)
+    tokens_of_chunk(CONFIGS[name], folder, kind, chunk, build_tokenizer())
+
+
 def main() -> None:
     """Parse the command line and run all stages in order."""
     from stage.model.config import CONFIGS
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--config", choices=sorted(CONFIGS), default="small_cpu")
+    parser.add_argument("--workers", type=int, default=0, help="processes that render first (0: render when needed)")
     parser.add_argument("--prepare", action="store_true", help="prepare the training pictures and train the decoder")
     arguments = parser.parse_args()
     config = CONFIGS[arguments.config]
@@ -32,17 +47,24 @@ def main() -> None:
     from stage.model.autoencoder import train_autoencoder
     from stage.model.decoder import train_decoder
     from stage.model.export import export
-    from stage.model.latents import latents_of_chunk, tokens_of_chunk
+    from stage.model.latents import latents_of_chunk
     from stage.model.tokenizer import build_tokenizer
     from stage.model.train import train
 
     folder = ROOT / "build" / "stage" / config.name
+    chunks = [("portrait", n) for n in range(config.portraits // config.chunk)]
+    chunks += [("scene", n) for n in range(config.scenes // config.chunk)]
+    if arguments.workers:
+        context = multiprocessing.get_context("spawn")
+        with concurrent.futures.ProcessPoolExecutor(arguments.workers, mp_context=context) as pool:
+            for done in [pool.submit(render_chunk, config.name, folder, *chunk) for chunk in chunks]:
+                done.result()
     tokenizer = build_tokenizer()
     autoencoder = train_autoencoder(config, folder)
     if arguments.prepare:
-        for chunk in range(config.pictures // config.chunk):
-            latents_of_chunk(config, folder, chunk, autoencoder)
-            tokens_of_chunk(config, folder, chunk, tokenizer)
+        for kind, chunk in chunks:
+            render_chunk(config.name, folder, kind, chunk)
+            latents_of_chunk(config, folder, kind, chunk, autoencoder)
         train_decoder(config, folder, autoencoder)
         return
     target = ROOT / "models" / "stage"

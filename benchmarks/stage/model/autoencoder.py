@@ -1,5 +1,6 @@
-"""The stage's autoencoder: diffusers' `AutoencoderKL` at factor 4, trained on the world's pictures."""
+"""The stage's autoencoder: diffusers' `AutoencoderKL`, trained on portraits and on windows of whole scenes."""
 
+import math
 import time
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,15 @@ from stage.checkpoint import load_checkpoint, save_checkpoint
 from stage.draws import key
 from stage.files import write_json
 from stage.model.config import StageConfig
-from stage.model.pictures import pictures_of_chunk, to_signal
+from stage.model.precision import autocast
+from stage.model.rate import learning_rate
+from stage.model.muon import build_optimiser
+from stage.model.pictures import Kind, pictures_of_chunk, to_signal
+
+# Standard deviation of the noise on the latents that the decoder sees in training: it must bear a denoiser's errors.
+NOISE = 0.1
+# Weights of the two terms that shape the latents: mean colours in the first three channels, and small values.
+ANCHOR, SMALL = 0.3, 1e-3
 
 
 def build_autoencoder(config: StageConfig) -> Any:
@@ -26,7 +35,7 @@ def build_autoencoder(config: StageConfig) -> Any:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(key(config.seed, "autoencoder weights"))
         depth = len(config.vae_channels)
-        return build(
+        model = build(
             down_block_types=("DownEncoderBlock2D",) * depth,
             up_block_types=("UpDecoderBlock2D",) * depth,
             block_out_channels=config.vae_channels,
@@ -37,6 +46,11 @@ def build_autoencoder(config: StageConfig) -> Any:
             # The decoder's attention costs time and sees nothing that convolutions on flat drawings would need.
             mid_block_add_attention=False,
         )
+    # A posterior of fixed variance: the half of this layer that gives the log-variance is constant.
+    with torch.no_grad():
+        model.quant_conv.weight[config.latent_channels :] = 0
+        model.quant_conv.bias[config.latent_channels :] = 2 * math.log(NOISE)
+    return model
 
 
 def _edges(pictures: Tensor) -> tuple[Tensor, Tensor]:
@@ -82,48 +96,66 @@ def normalise_latents(model: Any, signals: Tensor) -> None:
     model.register_to_config(scaling_factor=1.0)
 
 
+def latent_loss(latents: Tensor, target: Tensor) -> Tensor:
+    """What keeps latents [B, C, h, w] of signals [B, 3, H, W] easy to denoise; scalar.
+
+    The first three channels are drawn to the mean colours of the cells, so that the latents hold a small picture
+    whatever else they hold; all values are drawn to 0 as the Kullback-Leibler term of an autoencoder with a posterior
+    of fixed variance does (Kingma and Welling 2013, arXiv:1312.6114, appendix B).
+    """
+    colours = functional.adaptive_avg_pool2d(target, latents.shape[-2:])
+    return ANCHOR * (latents[:, :3] - 2 * colours).square().mean() + SMALL * latents.square().mean()
+
+
+def training_signals(config: StageConfig, folder: Path, step: int) -> Tensor:
+    """Signals float32 [B, 3, side / 2, side / 2] of one step: portraits and windows of scenes in turn."""
+    kind: Kind = "scene" if step % 2 else "portrait"
+    generator = torch.Generator().manual_seed(key(config.seed, "autoencoder batch", step))
+    chunks = min(2, (config.scenes if step % 2 else config.portraits) // config.chunk)
+    numbers = torch.randint(chunks * config.chunk, (config.vae_batch,), generator=generator).tolist()
+    half = config.side // 2
+    corners = torch.randint(half + 1, (config.vae_batch, 2), generator=generator).tolist()
+    pictures = [pictures_of_chunk(config, folder, kind, n // config.chunk)[n % config.chunk] for n in numbers]
+    if kind == "scene":
+        pictures = [p[y : y + half, x : x + half] for p, (y, x) in zip(pictures, corners, strict=True)]
+    return to_signal(np.stack(pictures))
+
+
 def train_autoencoder(config: StageConfig, folder: Path) -> Any:
     """Train or resume the autoencoder; keyed by step, so a resumed run ends in the same weights.
 
     Files in `folder`: `vae.safetensors` (checkpoint), `vae_curve.json`.
     """
-    model = build_autoencoder(config)
-    optimiser = torch.optim.AdamW(model.parameters(), lr=config.vae_rate, betas=(0.9, 0.99), weight_decay=0.0)
+    device = torch.device(config.device)
+    model = build_autoencoder(config).to(device).train()
+    optimiser = build_optimiser(
+        [model], [], muon_rate=config.vae_muon_rate, rate=config.vae_rate, weight_decay=0.0
+    )
     path = folder / "vae.safetensors"
     start, curve = load_checkpoint(path, {"model": model}, optimiser)
-    chunks = [pictures_of_chunk(config, folder, chunk) for chunk in range(config.vae_chunks)]
-    model.to(memory_format=torch.channels_last).train()
     began = time.monotonic()
-    sampled, settled = config.vae_steps
-    total = sampled + settled
-    for step in range(start, total):
-        place, length = (step, sampled) if step < sampled else (step - sampled, settled)
-        rate = config.vae_rate * min(1.0, (place + 1) / 50) * 0.5 * (1 + np.cos(np.pi * place / length))
+    for step in range(start, config.vae_steps):
         for group in optimiser.param_groups:
-            group["lr"] = float(rate)
-        generator = torch.Generator().manual_seed(key(config.seed, "autoencoder batch", step))
-        numbers = torch.randint(config.vae_chunks * config.chunk, (config.vae_batch,), generator=generator).tolist()
-        target = to_signal(np.stack([chunks[n // config.chunk][n % config.chunk] for n in numbers]))
-        posterior = model.encode(target).latent_dist
-        latents = posterior.mean
-        if step < sampled:
-            latents = latents + posterior.std * torch.randn(latents.shape, generator=generator)
-        result = model.decode(latents).sample
-        loss = reconstruction_loss(result, target, emphasis=float(step >= sampled)) + 1e-6 * posterior.kl().mean()
+            group["lr"] = learning_rate(step, steps=config.vae_steps, peak=group["peak"], warmup=50)
+        target = training_signals(config, folder, step).to(device)
+        generator = torch.Generator().manual_seed(key(config.seed, "autoencoder noise", step))
+        with autocast(device):
+            latents = model.encode(target).latent_dist.mean
+            noise = NOISE * torch.randn(latents.shape, generator=generator).to(device)
+            result = model.decode(latents + noise).sample
+        loss = reconstruction_loss(result.float(), target, emphasis=0.5) + latent_loss(latents.float(), target)
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimiser.step()
-        if step % 50 == 0 or step == total - 1:
-            decibels = psnr(result.detach(), target)
-            curve.append([step, loss.item(), decibels])
+        done = step + 1 == config.vae_steps
+        if (step + 1) % 50 == 0 or done:
+            curve.append([step + 1, round(loss.item(), 5), round(psnr(result.detach().float(), target), 3)])
             write_json(folder / "vae_curve.json", curve)
-            print(
-                f"autoencoder {step} loss {loss.item():.4f} psnr {decibels:.2f} {time.monotonic() - began:.0f}s",
-                flush=True,
-            )
-        if (step + 1) % config.checkpoint_every == 0 or step + 1 == total:
+            seconds = time.monotonic() - began
+            print(f"autoencoder {step + 1} loss {curve[-1][1]:.4f} psnr {curve[-1][2]:.2f} {seconds:.0f}s", flush=True)
+        if (step + 1) % config.checkpoint_every == 0 or done:
             save_checkpoint(path, {"model": model}, optimiser, step=step + 1, curve=curve)
-    if model.config.scaling_factor != 1.0:
-        normalise_latents(model, to_signal(chunks[0][:512]))
-    return model.eval()
+    model.eval()
+    normalise_latents(model, to_signal(pictures_of_chunk(config, folder, "scene", 0)[:512]).to(device))
+    return model

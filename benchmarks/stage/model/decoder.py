@@ -2,55 +2,64 @@
 latents do not move.
 """
 
-import math
 import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from stage.checkpoint import load_checkpoint, save_checkpoint
 from stage.draws import key
 from stage.files import write_json
-from stage.model.autoencoder import psnr, reconstruction_loss
+from stage.model.autoencoder import NOISE, psnr, reconstruction_loss
 from stage.model.config import StageConfig
 from stage.model.latents import latents_of_chunk
-from stage.model.pictures import pictures_of_chunk, to_signal
+from stage.model.pictures import Kind, pictures_of_chunk, to_signal
+from stage.model.precision import autocast
+from stage.model.rate import learning_rate
 
-# Standard deviation of the noise on the unit-variance latents: samples of the denoiser are not exact latents either.
-JITTER = 0.05
+
+def training_pairs(config: StageConfig, folder: Path, step: int, autoencoder: Any) -> tuple[Tensor, Tensor]:
+    """Latents [B, C, h, w] and signals [B, 3, H, W] of one step: portraits, or windows of scenes of the same size."""
+    kind: Kind = "scene" if step % 2 else "portrait"
+    generator = torch.Generator().manual_seed(key(config.seed, "decoder batch", step))
+    chunks = (config.scenes if kind == "scene" else config.portraits) // config.chunk
+    chunk = int(torch.randint(chunks, (1,), generator=generator))
+    within = torch.randint(config.chunk, (config.vae_batch,), generator=generator).tolist()
+    cells = config.side // config.factor // 2
+    y, x = torch.randint(cells + 1, (2,), generator=generator).tolist() if kind == "scene" else (0, 0)
+    latents = latents_of_chunk(config, folder, kind, chunk, autoencoder)[within][..., y : y + cells, x : x + cells]
+    f = config.factor
+    pictures = pictures_of_chunk(config, folder, kind, chunk)[within]
+    pictures = pictures[:, f * y : f * (y + cells), f * x : f * (x + cells)]
+    return torch.from_numpy(np.array(latents)).float(), to_signal(pictures)
 
 
 def train_decoder(config: StageConfig, folder: Path, autoencoder: Any) -> Any:
     """Train or resume the decoder of `autoencoder` in place; keyed by step. Files: `decoder.safetensors`,
     `decoder_curve.json`.
     """
+    device = torch.device(config.device)
     decoder: Any = torch.nn.ModuleDict({"post_quant_conv": autoencoder.post_quant_conv, "decoder": autoencoder.decoder})
-    decoder.to(memory_format=torch.channels_last).train()
+    decoder.to(device, memory_format=torch.channels_last).train()
     optimiser = torch.optim.AdamW(
         decoder.parameters(), lr=config.decoder_rate, betas=(0.9, 0.99), weight_decay=0.0, fused=True
     )
     path = folder / "decoder.safetensors"
     start, curve = load_checkpoint(path, {"decoder": decoder}, optimiser)
-    chunks = config.pictures // config.chunk
     began = time.monotonic()
     for step in range(start, config.decoder_steps):
         for group in optimiser.param_groups:
-            group["lr"] = (
-                config.decoder_rate
-                * min(1.0, (step + 1) / 50)
-                * 0.5
-                * (1 + math.cos(math.pi * step / config.decoder_steps))
-            )
-        generator = torch.Generator().manual_seed(key(config.seed, "decoder batch", step))
-        chunk = int(torch.randint(chunks, (1,), generator=generator))
-        within = torch.randint(config.chunk, (config.vae_batch,), generator=generator).tolist()
-        target = to_signal(pictures_of_chunk(config, folder, chunk)[within])
-        latents = torch.from_numpy(np.array(latents_of_chunk(config, folder, chunk, autoencoder)[within]))
-        latents = latents + JITTER * torch.randn(latents.shape, generator=generator)
-        result = autoencoder.decode(latents / autoencoder.config.scaling_factor).sample
-        loss = reconstruction_loss(result, target, emphasis=1.0)
+            group["lr"] = learning_rate(step, steps=config.decoder_steps, peak=config.decoder_rate, warmup=50)
+        latents, target = training_pairs(config, folder, step, autoencoder)
+        generator = torch.Generator().manual_seed(key(config.seed, "decoder noise", step))
+        latents = (latents + NOISE * torch.randn(latents.shape, generator=generator)).to(device)
+        target = target.to(device)
+        with autocast(device):
+            result = autoencoder.decode(latents / autoencoder.config.scaling_factor).sample.float()
+        loss = reconstruction_loss(result, target, emphasis=0.5)
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(decoder.parameters(), 1.0)

@@ -3,7 +3,6 @@ step).
 """
 
 import copy
-import math
 import time
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,8 +15,12 @@ from stage.draws import key
 from stage.files import write_json
 from stage.model.config import StageConfig
 from stage.model.export import export
-from stage.model.latents import batch_of_step
+from stage.model.latents import Batch, batch_of_step
+from stage.model.muon import build_optimiser
 from stage.model.networks import build_scheduler, build_text_encoder, build_unet
+from stage.model.precision import autocast
+from stage.model.rate import learning_rate
+from stage.model.text import train_text_encoder
 
 
 class Trained(NamedTuple):
@@ -26,12 +29,6 @@ class Trained(NamedTuple):
     text_encoder: Any
     unet: Any
     curve: list[Any]
-
-
-def learning_rate(config: StageConfig, step: int) -> float:
-    """Linear warm-up, then half a cosine down to zero after the last step."""
-    warm = min(1.0, (step + 1) / config.warmup)
-    return config.rate * warm * 0.5 * (1 + math.cos(math.pi * step / config.steps))
 
 
 def loss_weight(snr: Tensor, gamma: float) -> Tensor:
@@ -54,10 +51,9 @@ def average(target: nn.Module, source: nn.Module, decay: float) -> None:
         a.copy_(b)
 
 
-def step_loss(
-    config: StageConfig, step: int, *, latents: Tensor, tokens: Tensor, text_encoder: Any, unet: Any, alphas: Tensor
-) -> Tensor:
-    """The loss of one step; latents [B, C, h, w], tokens [B, T], alphas float32 [1000] (cumulative products)."""
+def step_loss(config: StageConfig, step: int, batch: Batch, *, text_encoder: Any, unet: Any, alphas: Tensor) -> Tensor:
+    """The loss of one step; alphas float32 [1000] (cumulative products), everything on one device."""
+    latents = batch.latents
     generator = torch.Generator().manual_seed(key(config.seed, "diffusion", step))
     noise = torch.randn(latents.shape, generator=generator).to(latents.device)
     count = len(alphas)
@@ -66,10 +62,14 @@ def step_loss(
     timesteps = strata.long().clamp(max=count - 1).to(latents.device)
     alpha = alphas[timesteps]
     signal, sigma = alpha.sqrt()[:, None, None, None], (1 - alpha).sqrt()[:, None, None, None]
-    states = text_encoder(tokens).last_hidden_state
-    # Salimans and Ho 2022 (arXiv:2202.00512), appendix D: v = alpha eps - sigma x0.
-    prediction = unet(signal * latents + sigma * noise, timesteps, states).sample
-    error = (prediction - (signal * noise - sigma * latents)).square().mean((1, 2, 3))
+    target = signal * noise - sigma * latents
+    with autocast(latents.device):
+        states = text_encoder(batch.tokens).last_hidden_state
+        # Salimans and Ho 2022 (arXiv:2202.00512), appendix D: v = alpha eps - sigma x0.
+        prediction = unet(signal * latents + sigma * noise, timesteps, states).sample
+    error = (prediction.float() - target).square().mean(1)
+    weight = 1 + config.emphasis * batch.coverage
+    error = (error * weight).sum((1, 2)) / weight.sum((1, 2))
     return (loss_weight(alpha / (1 - alpha), config.snr_gamma) * error).mean()
 
 
@@ -85,12 +85,13 @@ def train(
     """
     device = torch.device(config.device)
     text_encoder = build_text_encoder(config, tokenizer).to(device).train()
-    unet = build_unet(config).to(device, memory_format=torch.channels_last).train()
+    train_text_encoder(config, folder, text_encoder, tokenizer)
+    unet = build_unet(config).to(device).train()
     averages = {"text_encoder_average": copy.deepcopy(text_encoder).eval(), "unet_average": copy.deepcopy(unet).eval()}
     modules = {"text_encoder": text_encoder, "unet": unet, **averages}
     parameters = [*text_encoder.parameters(), *unet.parameters()]
-    optimiser = torch.optim.AdamW(
-        parameters, lr=config.rate, betas=(0.9, 0.99), weight_decay=config.weight_decay, fused=True
+    optimiser = build_optimiser(
+        [unet], [text_encoder], muon_rate=config.muon_rate, rate=config.rate, weight_decay=config.weight_decay
     )
     checkpoint = folder / "denoiser.safetensors"
     start, curve = load_checkpoint(checkpoint, modules, optimiser)
@@ -100,17 +101,9 @@ def train(
     for step in range(start, config.steps if stop is None else stop):
         batch = batch_of_step(config, folder, step, tokenizer=tokenizer, autoencoder=autoencoder, empty=empty)
         for group in optimiser.param_groups:
-            group["lr"] = learning_rate(config, step)
-        latents = batch.latents.to(device, memory_format=torch.channels_last)
-        loss = step_loss(
-            config,
-            step,
-            latents=latents,
-            tokens=batch.tokens.to(device),
-            text_encoder=text_encoder,
-            unet=unet,
-            alphas=alphas,
-        )
+            group["lr"] = learning_rate(step, steps=config.steps, peak=group["peak"], warmup=config.warmup)
+        batch = Batch(*(tensor.to(device) for tensor in batch))
+        loss = step_loss(config, step, batch, text_encoder=text_encoder, unet=unet, alphas=alphas)
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(parameters, 1.0)
@@ -121,8 +114,8 @@ def train(
         recent.append(loss.item())
         if (step + 1) % 50 == 0:
             curve.append([step + 1, round(sum(recent) / len(recent), 5)])
-            rate = (step + 1 - start) * config.batch / (time.monotonic() - began)
-            print(f"step {step + 1} loss {curve[-1][1]:.4f} {rate:.1f} pictures/s", flush=True)
+            rate = (step + 1 - start) / (time.monotonic() - began)
+            print(f"step {step + 1} loss {curve[-1][1]:.4f} {rate:.2f} steps/s", flush=True)
             recent.clear()
         done = step + 1 == config.steps
         if (step + 1) % config.checkpoint_every == 0 or done:

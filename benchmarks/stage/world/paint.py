@@ -1,16 +1,39 @@
-"""Painting of layers and settings with Pillow on a canvas four times the picture's size."""
+"""Painting of layers with aggdraw (anti-aliased), in tones made from an item's colours."""
 
-from PIL import Image, ImageDraw
+import math
+from functools import cache
 
-from stage.draws import Draws
-from stage.world.shapes import Layer, bounds
+import aggdraw
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from stage.world.shapes import Layer, Point, Polygon, bounds, oval
 from stage.world.vocabulary import COLOURS
 
-SUPERSAMPLE = 4
-
 RGB = tuple[int, int, int]
+Box = tuple[float, float, float, float]
+
 INK: RGB = (38, 34, 44)
 WHITE: RGB = (250, 250, 248)
+# Width of the dark line around a shape, as a share of the item's longer side.
+OUTLINE = 0.022
+# Period of a pattern, as a share of the item's longer side.
+PERIOD = 0.165
+
+FIXED: dict[str, RGB] = {
+    "ink": INK,
+    "chalk": WHITE,
+    "slate": (70, 74, 92),
+    "beak": (244, 178, 66),
+    "trunk": (122, 98, 82),
+    "glass": (206, 226, 234),
+    "tongue": (240, 156, 160),
+    "gold": (246, 200, 60),
+    "ribbon": (20, 150, 160),
+    "leaf": (122, 146, 108),
+    "canvas": (176, 148, 108),
+}
 
 
 def mix(a: RGB, b: RGB, share: float) -> RGB:
@@ -18,98 +41,178 @@ def mix(a: RGB, b: RGB, share: float) -> RGB:
     return tuple(round(x + (y - x) * share) for x, y in zip(a, b, strict=True))  # type: ignore[return-value]
 
 
+@cache
 def tones(colour: str) -> dict[str, RGB]:
-    """Fill name -> RGB for an item of this body colour."""
+    """Fill name -> RGB for an item of this body colour.
+
+    "white", "mark" (eyes, noses, mouths) and "shine" are neutrals that stay visible on white and on black bodies.
+    """
     base = COLOURS[colour]
-    return {
+    made = {
         "base": base,
         "dark": mix(base, INK, 0.35),
         "light": mix(base, WHITE, 0.4),
         "pale": mix(base, WHITE, 0.75),
         "white": WHITE,
-        "ink": INK,
-        "slate": (70, 74, 92),
-        "beak": (240, 190, 90),
-        "trunk": (112, 98, 92),
-        "glass": (206, 226, 234),
-        "outline": mix(base, INK, 0.65),
+        "mark": INK,
+        "shine": WHITE,
+        "outline": mix(base, INK, 0.68),
     }
+    if colour == "white":
+        made |= {"dark": (206, 206, 214), "light": (228, 228, 234), "pale": (222, 222, 230), "white": (214, 216, 226)}
+        made["outline"] = (96, 94, 108)
+    if colour == "black":
+        made |= {"dark": (34, 32, 38), "light": (104, 102, 112), "pale": (176, 174, 184), "outline": (128, 126, 138)}
+        made |= {"mark": (236, 234, 228), "shine": INK}
+    return FIXED | made
+
+
+def widened(points: NDArray[np.float64], width: float) -> NDArray[np.float64]:
+    """The polygon's outer edge `width` further out, corners rounded: points [n, 2] -> [3 n, 2]."""
+    edge = np.roll(points, -1, 0) - points
+    normal = np.stack((edge[:, 1], -edge[:, 0]), 1) / np.maximum(np.hypot(edge[:, 0], edge[:, 1]), 1e-9)[:, None]
+    x, y = points[:, 0], points[:, 1]
+    if np.dot(x, np.roll(y, -1)) < np.dot(y, np.roll(x, -1)):
+        normal = -normal
+    before = np.roll(normal, 1, 0)
+    middle = before + normal
+    middle /= np.maximum(np.hypot(middle[:, 0], middle[:, 1]), 1e-9)[:, None]
+    return (points[:, None] + width * np.stack((before, middle, normal), 1)).reshape(-1, 2)
+
+
+def _fit(low: float, high: float, least: float, most: float, length: float, line: float) -> tuple[float, float, float]:
+    """Scale (pixels per unit) and extent with which outlined points from `low` to `high`, widened by `line` pixels, and
+    bare points from `least` to `most` together take `length` pixels.
+    """
+    scale = (length - 2 * line) / (most - least)
+    left, right = least, most
+    # The outline is given in pixels and the points in units, so the scale depends on itself; it settles at once.
+    for _ in range(6):
+        left, right = min(low - line / scale, least), max(high + line / scale, most)
+        scale = length / (right - left)
+    return scale, left, right
+
+
+class Placement:
+    """Maps a drawing's plane to pixels so that, its outline included, it fills `box` (x0, y0, x1, y1 in 0..1 of a
+    picture `side` pixels wide); `mirrored` flips it left to right.
+    """
+
+    def __init__(self, drawing: list[Layer], box: Box, side: int, mirrored: bool):
+        x0, y0, x1, y1 = (value * side for value in box)
+        self.longer = max(x1 - x0, y1 - y0)
+        self.line = OUTLINE * self.longer
+        lined = bounds([layer for layer in drawing if layer.outlined])
+        whole = bounds(drawing)
+        scale_x, left, right = _fit(lined[0], lined[2], whole[0], whole[2], x1 - x0, self.line)
+        scale_y, top, _ = _fit(lined[1], lined[3], whole[1], whole[3], y1 - y0, self.line)
+        self._scale = np.array([-scale_x if mirrored else scale_x, scale_y])
+        self._shift = np.array([x0 + right * scale_x if mirrored else x0 - left * scale_x, y0 - top * scale_y])
+
+    def pixels(self, polygon: Polygon) -> NDArray[np.float64]:
+        """Points [n, 2] in pixels."""
+        return np.asarray(polygon) * self._scale + self._shift
+
+
+def _fill(pen: aggdraw.Draw, points: NDArray[np.float64], brush: aggdraw.Brush) -> None:
+    pen.polygon(points.ravel().tolist(), brush)
+
+
+def _pattern(pattern: str, centre: Point, size: Point, period: float) -> list[Polygon]:
+    """The pattern's shapes over an area of this centre and size (width, height), anchored at its centre."""
+    (x, y), (width, height) = centre, size
+    shapes: list[Polygon] = []
+    if pattern == "striped":
+        half, slant = 0.21 * period, 0.18 * height
+        count = math.ceil((width / 2 + slant) / period)
+        for i in range(-count, count + 1):
+            a = x + i * period
+            top, bottom = y - height / 2, y + height / 2
+            shapes.append(
+                [
+                    (a - half + slant, top),
+                    (a + half + slant, top),
+                    (a + half - slant, bottom),
+                    (a - half - slant, bottom),
+                ]
+            )
+        return shapes
+    # Spots and checks sit on two interleaved grids.
+    step = period / 2 if pattern == "checked" else 0.62 * period
+    half = step / 2
+    for row in range(-math.ceil(height / 2 / step), math.ceil(height / 2 / step) + 1):
+        for column in range(-math.ceil(width / 2 / step), math.ceil(width / 2 / step) + 1):
+            if (row + column) % 2:
+                continue
+            a, b = x + column * step, y + row * step
+            if pattern == "checked":
+                shapes.append([(a - half, b - half), (a + half, b - half), (a + half, b + half), (a - half, b + half)])
+            else:
+                shapes.append(oval(a, b, 0.31 * period, 0.31 * period)[::2])
+    return shapes
+
+
+def _paint_pattern(
+    canvas: Image.Image, polygons: list[NDArray[np.float64]], pattern: str, colour: RGB, period: float
+) -> None:
+    points = np.concatenate(polygons)
+    low, high = points.min(0), points.max(0)
+    x0, y0 = max(0, math.floor(low[0])), max(0, math.floor(low[1]))
+    x1, y1 = min(canvas.width, math.ceil(high[0])), min(canvas.height, math.ceil(high[1]))
+    if x1 <= x0 or y1 <= y0:
+        return
+    patch, mask = canvas.crop((x0, y0, x1, y1)), Image.new("L", (x1 - x0, y1 - y0), 0)
+    corner = np.array([x0, y0])
+    pen, stencil = aggdraw.Draw(patch), aggdraw.Draw(mask)
+    for polygon in polygons:
+        _fill(stencil, polygon - corner, aggdraw.Brush((255, 255, 255)))
+    centre, size = (low + high) / 2 - corner, high - low
+    brush = aggdraw.Brush(colour)
+    for shape in _pattern(pattern, (centre[0], centre[1]), (size[0], size[1]), period):
+        _fill(pen, np.asarray(shape), brush)
+    pen.flush()
+    stencil.flush()
+    canvas.paste(patch, (x0, y0), mask)
 
 
 def paint(
-    canvas: Image.Image, drawing: list[Layer], box: tuple[float, float, float, float], *, colour: str, mirrored: bool
-) -> Image.Image:
-    """Paint a drawing on `canvas` (RGB) so that outline included it fills `box` (x0, y0, x1, y1 in 0..1 of the canvas).
-
-    Returns:
-        The silhouette, a mode "L" image of the canvas's size, 0 or 255.
-    """
-    side = canvas.width
+    canvas: Image.Image,
+    drawing: list[Layer],
+    box: Box,
+    *,
+    colour: str,
+    second: str | None = None,
+    pattern: str = "plain",
+    mirrored: bool = False,
+) -> None:
+    """Paint a drawing on a square RGB canvas so that outline included it fills `box` (0..1 of the canvas)."""
+    place = Placement(drawing, box, canvas.width, mirrored)
     fills = tones(colour)
-    line = max(2, round(0.013 * side))
-    left, top, right, bottom = bounds(drawing)
-    x0, y0, x1, y1 = (value * side for value in box)
-    x0, y0, x1, y1 = x0 + line / 2, y0 + line / 2, x1 - line / 2, y1 - line / 2
-    scale_x, scale_y = (x1 - x0) / (right - left), (y1 - y0) / (bottom - top)
-
-    def place(point: tuple[float, float]) -> tuple[float, float]:
-        across = (right - point[0]) if mirrored else (point[0] - left)
-        return x0 + across * scale_x, y0 + (point[1] - top) * scale_y
-
-    silhouette = Image.new("L", canvas.size, 0)
-    pen, mask = ImageDraw.Draw(canvas), ImageDraw.Draw(silhouette)
+    pen = aggdraw.Draw(canvas)
+    line = aggdraw.Brush(fills["outline"])
     for layer in drawing:
-        polygons = [[place(point) for point in polygon] for polygon in layer.polygons]
+        polygons = [place.pixels(polygon) for polygon in layer.polygons]
         if layer.outlined:
             for polygon in polygons:
-                closed = [*polygon, polygon[0], polygon[1]]
-                pen.line(closed, fill=fills["outline"], width=line, joint="curve")
-                mask.line(closed, fill=255, width=line, joint="curve")
+                _fill(pen, widened(polygon, place.line), line)
+        brush = aggdraw.Brush(fills[layer.fill])
         for polygon in polygons:
-            pen.polygon(polygon, fill=fills[layer.fill])
-            mask.polygon(polygon, fill=255)
-    return silhouette
+            _fill(pen, polygon, brush)
+        if layer.patterned and second is not None and pattern != "plain":
+            pen.flush()
+            _paint_pattern(canvas, polygons, pattern, COLOURS[second], PERIOD * place.longer)
+            pen = aggdraw.Draw(canvas)
+    pen.flush()
 
 
-def background(setting: str, draws: Draws, side: int) -> Image.Image:
-    """An empty setting, `side` x `side` RGB. Pale or of low saturation, so that no setting reads as a body colour."""
-    sky, ground, second = {
-        "meadow": ((218, 234, 242), (190, 212, 166), (206, 222, 184)),
-        "beach": ((226, 238, 244), (238, 226, 198), (172, 204, 212)),
-        "snow": ((200, 210, 224), (246, 248, 251), (228, 234, 242)),
-        "forest": ((212, 218, 204), (184, 188, 162), (162, 160, 146)),
-        "night": ((58, 62, 88), (96, 102, 116), (78, 84, 102)),
-    }[setting]
-    canvas = Image.new("RGB", (side, side), sky)
-    pen = ImageDraw.Draw(canvas)
-    horizon = side * draws.uniform(0.42, 0.58)
-    if setting == "night":
-        for _ in range(9):
-            x, y, r = draws.uniform(0, side), draws.uniform(0, horizon), side * draws.uniform(0.008, 0.014)
-            pen.ellipse((x - r, y - r, x + r, y + r), fill=(236, 234, 214))
-        x, y, r = side * draws.uniform(0.12, 0.88), side * draws.uniform(0.12, 0.24), side * 0.075
-        pen.ellipse((x - r, y - r, x + r, y + r), fill=(240, 236, 212))
-    if setting == "forest":
-        start = draws.uniform(-0.1, 0.05)
-        for i in range(6):
-            x, w = side * (start + 0.19 * i + draws.uniform(0, 0.06)), side * draws.uniform(0.05, 0.08)
-            pen.rectangle((x, 0, x + w, horizon + 0.1 * side), fill=second)
-    if setting == "beach":
-        pen.rectangle((0, horizon - 0.1 * side, side, side), fill=second)
-        pen.rectangle((0, horizon + 0.06 * side, side, side), fill=ground)
-    elif setting == "forest":
-        pen.rectangle((0, horizon + 0.04 * side, side, side), fill=ground)
-    else:
-        x = side * draws.uniform(0.0, 1.0)
-        pen.ellipse((x - 0.7 * side, horizon - 0.1 * side, x + 0.7 * side, horizon + 0.8 * side), fill=second)
-        x = side * draws.uniform(0.2, 0.8)
-        pen.ellipse((x - 1.3 * side, horizon, x + 1.3 * side, horizon + 1.6 * side), fill=ground)
-    if setting in ("meadow", "snow"):
-        for _ in range(8):
-            x, y, r = (
-                draws.uniform(0, side),
-                draws.uniform(horizon + 0.12 * side if setting == "meadow" else 0, side),
-                side * 0.012,
-            )
-            pen.ellipse((x - r, y - r, x + r, y + r), fill=(252, 252, 246))
-    return canvas
+def silhouette(drawing: list[Layer], box: Box, side: int, *, mirrored: bool = False) -> NDArray[np.float32]:
+    """Coverage of a painted drawing, float32 [side, side] in 0..1."""
+    place = Placement(drawing, box, side, mirrored)
+    image = Image.new("L", (side, side), 0)
+    pen, brush = aggdraw.Draw(image), aggdraw.Brush((255, 255, 255))
+    for layer in drawing:
+        for polygon in layer.polygons:
+            points = place.pixels(polygon)
+            _fill(pen, widened(points, place.line) if layer.outlined else points, brush)
+    pen.flush()
+    return np.asarray(image, np.float32) / np.float32(255)
