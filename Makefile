@@ -9,6 +9,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 OUT := out/story
+# what `make stage` trains: small_cpu, or h200 on a GPU (benchmarks/stage/model/config.py)
+CONFIG ?= small_cpu
 # builds, too, take the pinned tools
 PIP := PIP_CONSTRAINT=$(CURDIR)/constraints.txt PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/python -m pip install --quiet
 BUILT_FROM := pyproject.toml CMakeLists.txt $(wildcard csrc/*)
@@ -17,12 +19,14 @@ BUILT_FROM := pyproject.toml CMakeLists.txt $(wildcard csrc/*)
 export PYTHONSAFEPATH := 1
 export HF_HUB_OFFLINE := 1
 
-.PHONY: help story test lint clean
+.PHONY: help story test lint stage stage-report clean
 
 help:
 	echo "make story   set up, then draw examples/story.txt into $(OUT)"
 	echo "make test    set up, then run the tests"
 	echo "make lint    set up, then check style and types"
+	echo "make stage   set up, then train the embedded model from nothing (CONFIG=h200 on a GPU); resumes"
+	echo "make stage-report   set up, then measure the embedded model and write benchmarks/RESULTS.md"
 	echo "make clean   remove .venv and everything built"
 
 story: $(VENV)/run.stamp
@@ -37,6 +41,15 @@ lint: $(VENV)/test.stamp
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright
+
+stage: $(VENV)/test.stamp
+	$(BIN)/python -P benchmarks/stage/make.py --config $(CONFIG) --workers $$(nproc)
+
+stage-report: $(VENV)/test.stamp
+	$(BIN)/python -P benchmarks/stage/instruments/check.py
+	$(BIN)/python -P benchmarks/stage/report.py
+	$(BIN)/python -P benchmarks/stage/consistency.py
+	$(BIN)/python -P benchmarks/results.py
 
 clean:
 	rm -rf $(VENV) build dist out

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# All that needs a GPU, in one run under 10 minutes: tests marked gpu, then the UNet step, planned beside plain.
+# All that needs a GPU, in one run under 10 minutes: tests marked gpu, kernels beside their rivals, the UNet step.
 #     benchmarks/gpu.sh [FOLDER FOR THE RESULTS]
+# The stage model trains apart, about 25 minutes in calls that resume: make stage CONFIG=h200
 # Needs raccord and its dependencies importable by $PYTHON (default: .venv's). Not yet run on a GPU.
 set -euo pipefail
 cd "$(dirname "$0")/.."

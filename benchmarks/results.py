@@ -92,6 +92,24 @@ def stage(found: Found) -> str:
     return table(["figure", "value"], [leaf for leaf in leaves(found) if not leaf[0].startswith("config.")])
 
 
+def side_by_side(found: Found) -> str:
+    """The JSON of benchmarks that use `benchmarks/side_by_side.py`: rivals by row, in columns what they were given."""
+    given = [name for name in found["rows"][0] if name != "who"]
+    rows = []
+    for row in found["rows"]:
+        for who, one in row["who"].items():
+            speed = (
+                f"{one['speedup']:.2f} ({one['speedup_low']:.2f}-{one['speedup_high']:.2f})" if "speedup" in one else ""
+            )
+            rows.append([*(row[name] for name in given), who, f"{one['median_us']:.0f}", f"{one['min_us']:.0f}", speed])
+    machine = found["machine"]
+    note = (
+        f"{machine['cpu']}, torch {machine['torch']}, {machine['threads']} thread(s), load {machine['load'][0]:.1f}; CPU "
+        "time; the last column is their time over raccord's, median of rounds and quartiles."
+    )
+    return table([*given, "who", "median us", "min us", "raccord is faster by"], rows) + "\n\n" + note
+
+
 def anything(found: Found) -> str:
     return table(["figure", "value"], leaves(found))
 
@@ -105,6 +123,8 @@ SECTIONS: list[tuple[str, str, str, Callable[[Found], str]]] = [
     ("schedulers", "Schedulers against diffusers and against the truth", "benchmarks/schedulers.py", anything),
     ("mutation", "Mutation score of schedules, predictions and steps", "benchmarks/mutation.py", mutation),
     ("noise", "Keyed noise beside torch.randn", "pytest benchmarks/bench_noise.py", benchmarked),
+    ("guided_step", "Guided step beside diffusers' guidance and step", "benchmarks/bench_guided_step.py", side_by_side),
+    ("entity_attention", "Entity attention beside SDPA", "benchmarks/bench_entity_attention.py", side_by_side),
 ]
 
 

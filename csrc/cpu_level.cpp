@@ -20,7 +20,7 @@ uint32_t runnable_levels() {
   uint32_t levels = 1u << RACCORD_SCALAR;
 #if defined(__x86_64__)
   __builtin_cpu_init();
-  const bool avx2 = __builtin_cpu_supports("avx2");
+  const bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
   if (avx2) levels |= 1u << RACCORD_AVX2;
   if (avx2 && __builtin_cpu_supports("avx512f")) levels |= 1u << RACCORD_AVX512;
 #endif

@@ -1,66 +1,33 @@
-"""Who is in a story, as far as its own words say it plainly: looks bound to names, settings and relations.
+"""Who is in a story and what each sentence shows, as far as its own words say it.
 
 What is found here narrows the grammar a small model decodes with: it cannot give a red cat the looks of a tree, and
 chooses only where the story leaves a choice.
+
+What a frame shows: whoever its sentence speaks of, and whoever was there before, unless they left, the named ones
+moved to another setting, or are there alone. "They" are the creatures that are there. A setting, a time and a weather
+hold until another one is told; what somebody does, until they do something else.
 """
 
-import re
+import itertools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
+from raccord.planner.clauses import Clause, Relation, actions_told, excluded, leaving, read_clauses, relations_told
+from raccord.planner.discourse import Discourse, Mention
+from raccord.planner.looks import Role as Role
+from raccord.planner.mentions import read_mentions
+from raccord.planner.places import Place, PlaceTold, read_place
 from raccord.planner.reading import Reading
-from raccord.planner.scene import MAX_ITEMS
+from raccord.planner.scene import MAX_BEINGS, MAX_ITEMS
 from raccord.planner.world import World
 
-_LINKS = ("with", "wearing", "in")
-_DRESSING = ("wears", "wearing", "has", "on")
-_PRONOUNS = ("she", "he", "it", "her", "him")
-# Words that take whoever is named before them out of the frame.
-EXITS = frozenset({"leaves", "leave", "home", "away", "off"})
-_MAX_RELATIONS = 2
-# "looks around" is an action, "looks at" is not.
-_LOOKING = ("look", "looks", "looking")
-# "Bo comes" stands there; "Bo comes to the beach" may be walking yet.
-_TO = ("to", "into", "?")
-# First match wins; "by" counts before a name or a noun only, since one can also be by the beach.
-_RELATIONS = (
-    ("left of", re.compile(r"\bleft of\b")),
-    ("right of", re.compile(r"\bright of\b")),
-    ("in front of", re.compile(r"\bin front of\b")),
-    ("behind", re.compile(r"\bbehind\b")),
-    ("above", re.compile(r"\b(?:above|over)\b")),
-    ("next to", re.compile(r"\b(?:next to|beside|near|close to|by (?=#))")),
-)
-
-
-@dataclass(frozen=True)
-class Role:
-    """Somebody or something of a story.
-
-    Attributes:
-        name: as the model writes it, `#1` or a noun.
-        kind: canonical kind, "cat"; None if the story does not say.
-        colour, accessory: None if the story does not say.
-    """
-
-    name: str
-    kind: str | None = None
-    colour: str | None = None
-    accessory: str | None = None
-
-    def cards(self, world: World) -> tuple[str, ...]:
-        """Looks the story allows: one if it says the kind."""
-        if self.kind is None:
-            return world.cards
-        noun = f"{self.colour} {self.kind}" if self.colour else self.kind
-        worn = f" with a {self.accessory}" if self.accessory and self.kind not in world.things else ""
-        return (f"{'an' if noun[0] in 'aeiou' else 'a'} {noun}{worn}",)
-
-    def actions(self, world: World) -> tuple[str, ...]:
-        """What it can do."""
-        if self.kind is None:
-            return world.actions
-        return world.thing_actions if self.kind in world.things else world.creature_actions
+# A frame of so many shows no things that were told of earlier only.
+_CROWD = 5
+# Place, relations, who is shown, what they do.
+Frame = tuple[str, tuple[Relation, ...], list[str], dict[str, str]]
+_ALONE = ("alone", "only")
+_REFLEXIVE = ("herself", "himself", "itself")
+_ALL = ("they", "everyone", "everybody", "both")
 
 
 @dataclass(frozen=True)
@@ -68,25 +35,21 @@ class Choice:
     """What one sentence says and leaves open.
 
     Attributes:
-        backgrounds: settings it may play in.
+        background: the place it plays in, a key of the world's backgrounds.
         relations: (subject, relation, object) it states.
-        required, possible: names of roles its frame must and can show, in order of the roles; the model chooses who of
-            those that were there before is still there.
-        actions: (role, action) for those of whom the sentence says what they do.
-        several: whether it speaks of "they", so that two creatures at least must be there if there are two.
+        shown: names of the roles its frame shows, in order of the roles.
+        actions: (role, action) for those whose action is known; the model chooses that of the others.
     """
 
-    backgrounds: tuple[str, ...]
-    relations: tuple[tuple[str, str, str], ...]
-    required: tuple[str, ...]
-    possible: tuple[str, ...]
+    background: str
+    relations: tuple[Relation, ...]
+    shown: tuple[str, ...]
     actions: tuple[tuple[str, str], ...]
-    several: bool
 
 
 @dataclass(frozen=True)
 class Cast:
-    """Roles of a story in order of appearance, choices of each sentence, and phrases that became no role."""
+    """Roles of a story in order of appearance, choices of each sentence, and phrases that have no effect."""
 
     roles: tuple[Role, ...]
     choices: tuple[Choice, ...]
@@ -95,183 +58,107 @@ class Cast:
 
 def cast_story(reading: Reading, world: World) -> Cast:
     """Find the roles and choices of a story."""
-    roles: dict[str, Role] = {}
-    left_out: list[str] = []
-    choices: list[Choice] = []
-    setting, topic = next(iter(world.backgrounds)), None
-    around: list[str] = []
+    names = enumerate(reading.genders, start=1)
+    story = Discourse(world, {f"#{number}": gender for number, gender in names if gender is not None})
+    place, doing = Place(*world.usual), {}
+    frames: list[Frame] = []
     for sentence in reading.sentences:
         words = sentence.split()
-        mentions = _read_sentence(words, topic, roles, left_out, world)
-        topic = mentions[0][1] if mentions else topic
-        settings = tuple(dict.fromkeys(world.setting_words[word] for word in words if word in world.setting_words))
-        moved = bool(settings) and setting not in settings
-        setting = settings[-1] if settings else setting
-        named = list(dict.fromkeys(name for _, name in mentions))[:MAX_ITEMS]
-        leaving = _leaving(words, mentions)
-        several = "they" in words
-        # Whoever is not named stays behind when the setting changes; "they" are all the creatures.
-        stay = [] if "alone" in words or (moved and not several) else around
-        if moved:
-            stay = [name for name in stay if roles[name].kind not in world.things]
-        kept = [name for name in roles if name in (*stay, *named) and name not in leaving][:MAX_ITEMS]
-        around = kept or [name for name in roles if name in around] or list(roles)[:MAX_ITEMS]
+        told = read_place(words, place, world)
+        place = told.place
+        mentions = read_mentions(words, told, story)
+        clauses = read_clauses(words, mentions, told.taken, world)
+        shown = _shown(words, mentions, clauses, told, story)
+        actions = actions_told(words, mentions, clauses, world)
+        doing = _doing(actions, shown, doing if not told.moved else {}, story)
+        relations = [
+            relation
+            for relation in relations_told(words, mentions, clauses, told.taken, world)
+            if {relation[0], relation[2]} <= set(shown)
+        ]
+        story.spoken(mentions, next((clause.subjects for clause in clauses if clause.subjects), ()))
+        story.around = shown
+        frames.append((world.place_of(*place), tuple(relations), shown, doing))
+    return _cast(frames, story)
+
+
+def _cast(frames: Sequence[Frame], story: Discourse) -> Cast:
+    """Only those count whom some frame shows; a frame before anybody is named shows whoever comes first."""
+    frames = [_renamed(frame, story.aliases) for frame in frames]
+    everybody = [name for name in story.roles if any(name in shown for _, _, shown, _ in frames)] or list(story.roles)
+    known, rest = everybody[:MAX_BEINGS], everybody[MAX_BEINGS:]
+    choices = []
+    for place, relations, shown, doing in frames:
+        kept = [name for name in shown if name in known]
+        if not kept:
+            kept = known[:1]
+            doing = {name: story.world.creature_actions[0] for name in kept if story.is_creature(name)}
         choices.append(
             Choice(
-                settings or (setting,),
-                _relations(sentence, mentions, around),
-                tuple(name for name in around if name in named and name not in leaving),
-                tuple(around),
-                _actions(words, mentions, around, roles, world),
-                several,
+                place,
+                tuple(relation for relation in relations if {relation[0], relation[2]} <= set(kept)),
+                tuple(kept),
+                tuple((name, doing[name]) for name in kept if name in doing),
             )
         )
-    shown = list(roles.values())
-    left_out += [role.name for role in shown[MAX_ITEMS:]]
-    known = {role.name for role in shown[:MAX_ITEMS]}
-    return Cast(tuple(shown[:MAX_ITEMS]), tuple(_among(choice, known) for choice in choices), tuple(left_out))
+    roles = tuple(story.roles[name] for name in known)
+    missing = [f"{role.second} {role.pattern or ''}".strip() for role in roles if role.second and not role.colour]
+    return Cast(roles, tuple(choices), tuple(dict.fromkeys([*story.left_out, *missing, *rest])))
 
 
-def _among(choice: Choice, known: set[str]) -> Choice:
-    """The choice without roles that found no place in the cast."""
-    return replace(
-        choice,
-        relations=tuple(relation for relation in choice.relations if {relation[0], relation[2]} <= known),
-        required=tuple(name for name in choice.required if name in known),
-        possible=tuple(name for name in choice.possible if name in known),
-        actions=tuple(told for told in choice.actions if told[0] in known),
+def _renamed(frame: Frame, names: Mapping[str, str]) -> Frame:
+    """The frame with those called by the names they got later."""
+    place, relations, shown, doing = frame
+    return (
+        place,
+        tuple((names.get(a, a), relation, names.get(b, b)) for a, relation, b in relations),
+        [names.get(name, name) for name in shown],
+        {names.get(name, name): action for name, action in doing.items()},
     )
 
 
-def _actions(
-    words: Sequence[str],
-    mentions: Sequence[tuple[int, str]],
-    around: Sequence[str],
-    roles: Mapping[str, Role],
-    world: World,
-) -> tuple[tuple[str, str], ...]:
-    """What a sentence says that somebody does: a verb speaks of whoever is named between it and the verb before."""
-    told: dict[str, str] = {}
-    subjects: list[str] = []
-    start = 0
-    for at, word in enumerate(words):
-        action = world.action_words.get(word)
-        following = words[at + 1] if at + 1 < len(words) else ""
-        if action is None or (word in _LOOKING and following != "around") or (word == "comes" and following in _TO):
-            continue
-        named = [name for place, name in mentions if start <= place < at]
-        # "She stays and waits": the last verb of one subject counts.
-        subjects = list(around) if "they" in words[start:at] else named or subjects
-        told |= {name: action for name in subjects if name in around and roles[name].kind not in world.things}
-        start = at
-    return tuple(told.items())
+def _shown(
+    words: Sequence[str], mentions: Sequence[Mention], clauses: Sequence[Clause], told: PlaceTold, story: Discourse
+) -> list[str]:
+    """Who is in the frame, in order of the roles."""
+    gone = leaving(words, clauses, told.settings, moved=told.moved) | excluded(words, mentions)
+    named = [name for name in dict.fromkeys(name for m in mentions if m.shown for name in m.who) if name not in gone]
+    alone = any(word in _ALONE for word in words) or any(
+        before == "by" and word in _REFLEXIVE for before, word in itertools.pairwise(words)
+    )
+    stay = [] if alone or (told.moved and not any(word in _ALL for word in words)) else story.around
+    if told.moved:
+        stay = [name for name in stay if story.is_creature(name)]
+    if not mentions:
+        stay = story.around
+    kept = [name for name in story.roles if (name in stay or name in named) and name not in gone]
+    spare = [
+        name for name in kept if name not in named and not story.is_creature(name) and name not in story.recent[:3]
+    ]
+    while len(kept) >= _CROWD and spare:
+        kept.remove(spare.pop(0))
+    if gone and not any(story.is_creature(name) for name in kept):
+        # Nobody left: whoever leaves is seen leaving.
+        kept = [name for name in story.roles if name in kept or name in gone]
+    kept = kept or [name for name in story.roles if name in story.around]
+    others = [name for name in kept if name not in named]
+    while len(kept) > MAX_ITEMS:
+        kept.remove(others.pop(0) if others else kept[-1])
+    return kept
 
 
-def _leaving(words: Sequence[str], mentions: Sequence[tuple[int, str]]) -> set[str]:
-    """Who goes away in a sentence: whoever is named last before "leaves", "goes home", "walks away"."""
-    exits = [at for at, word in enumerate(words) if word in EXITS]
-    return {
-        [name for at, name in mentions if at < leave][-1] for leave in exits if any(at < leave for at, _ in mentions)
-    }
-
-
-def _relations(
-    sentence: str, mentions: Sequence[tuple[int, str]], around: Sequence[str]
-) -> tuple[tuple[str, str, str], ...]:
-    """Relations between the last one named before the words of a relation and the first one after them."""
-    found: dict[frozenset[str], tuple[str, str, str]] = {}
-    for relation, pattern in _RELATIONS:
-        for match in pattern.finditer(sentence):
-            at = len(sentence[: match.start()].split())
-            subject = next((name for place, name in reversed(mentions) if place < at), None)
-            other = next((name for place, name in mentions if place > at), None)
-            if subject is not None and other is not None and subject != other and {subject, other} <= set(around):
-                found.setdefault(frozenset((subject, other)), (subject, relation, other))
-    return tuple(found.values())[:_MAX_RELATIONS]
-
-
-def _read_sentence(
-    words: list[str], topic: str | None, roles: dict[str, Role], left_out: list[str], world: World
-) -> list[tuple[int, str]]:
-    """Add the roles of a sentence; returns where it mentions which role."""
-    mentions: list[tuple[int, str]] = []
-    at = 0
-    while at < len(words):
-        word = words[at]
-        after = at + 1
-        latest = mentions[-1][1] if mentions else topic
-        if word.startswith("#"):
-            roles.setdefault(word, Role(word))
-            mentions.append((at, word))
-        elif word in world.kinds:
-            who, after = _phrase(words, at, roles, left_out, world)
-            mentions.append((at, who))
-        elif word in _PRONOUNS and topic is not None:
-            mentions.append((at, topic))
-        elif word in _DRESSING and latest is not None:
-            accessory, after = _worn(words, at, world)
-            if accessory and roles[latest].accessory is None:
-                roles[latest] = replace(roles[latest], accessory=accessory)
-        at = max(after, at + 1)
-    return mentions
-
-
-def _phrase(
-    words: Sequence[str], at: int, roles: dict[str, Role], left_out: list[str], world: World
-) -> tuple[str, int]:
-    """The role a noun phrase with its noun at `at` speaks of, and where the phrase ends."""
-    start = at
-    while start and (words[start - 1] in world.colours or words[start - 1] == "?"):
-        start -= 1
-    colour = next((word for word in words[start:at] if word in world.colours), None)
-    determiner = words[start - 1] if start and words[start - 1] in ("a", "an", "the") else None
-    begin = start - 1 if determiner else start
-    accessory, end = _attire(words, at + 1, world)
-    name: str | None = None
-    if words[end : end + 1] and words[end] in ("named", "called") and words[end + 1 : end + 2]:
-        if words[end + 1].startswith("#"):
-            name, end = words[end + 1], end + 2
-    elif determiner and words[end : end + 1] and words[end].startswith("#"):
-        name, end = words[end], end + 1
-    if name is None and determiner:
-        before = begin - 1
-        if before > 0 and words[before] in (",", "is"):
-            before -= 1
-        if before >= 0 and words[before].startswith("#"):
-            name = words[before]
-    if name and accessory is None:
-        accessory, end = _attire(words, end, world)
-    kind = world.kinds[words[at]]
-    same_kind = [role.name for role in roles.values() if role.kind == kind]
-    if name:
-        role = roles.get(name, Role(name))
-        roles[name] = replace(
-            role, kind=role.kind or kind, colour=role.colour or colour, accessory=role.accessory or accessory
-        )
-        return name, end
-    if same_kind and (determiner == "the" or words[at] in same_kind):
-        alike = [other for other in same_kind if colour in (None, roles[other].colour)]
-        if not alike:
-            left_out.append(" ".join(words[start : at + 1]))
-        return (alike or same_kind)[0], end
-    roles[words[at]] = Role(words[at], kind, colour, accessory)
-    return words[at], end
-
-
-def _attire(words: Sequence[str], at: int, world: World) -> tuple[str | None, int]:
-    """The accessory of "with a hat" or "without a hat" (none) at `at`, and where the words of it end."""
-    link = words[at] if at < len(words) else ""
-    if link not in (*_LINKS, "without"):
-        return None, at
-    accessory, end = _worn(words, at, world)
-    return (None if link == "without" else accessory), end
-
-
-def _worn(words: Sequence[str], at: int, world: World) -> tuple[str | None, int]:
-    """The accessory of "with a top hat", where `at` is at "with", and where it ends; (None, at) if there is none."""
-    for end in range(at + 1, min(at + 5, len(words))):
-        if words[end] in world.accessories:
-            return words[end], end + 1
-        if words[end] not in ("a", "an", "the", "top", "?", *world.colours):
-            break
-    return None, at
+def _doing(
+    told: tuple[Mapping[str, str], set[str]], shown: Sequence[str], before: Mapping[str, str], story: Discourse
+) -> dict[str, str]:
+    """What everybody shown does: as told, else as before; those of unknown verbs are left to the model."""
+    actions, left_open = told
+    usual = story.world.creature_actions[0]
+    doing = {}
+    for name in shown:
+        if not story.is_creature(name):
+            doing[name] = story.world.thing_actions[0]
+        elif name in actions:
+            doing[name] = actions[name]
+        elif name not in left_open:
+            doing[name] = before.get(name, usual)
+    return doing

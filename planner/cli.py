@@ -57,7 +57,7 @@ Model = Annotated[
     typer.Option(metavar="NAME", help="Diffusers pipeline, folder or hub name; default: the embedded one."),
 ]
 Planner = Annotated[
-    str | None, typer.Option(metavar="NAME", help="Folder of a causal language model; default: the embedded one.")
+    str | None, typer.Option(metavar="NAME", help="Causal language model, folder or hub name; default: our own.")
 ]
 Backend = Annotated[str | None, typer.Option(help="Force a kernel backend: reference, cpu, triton or cuda.")]
 NoMetadata = Annotated[bool, typer.Option("--no-metadata", help="Leave prompts, seed and plan out of the PNG files.")]
@@ -169,6 +169,9 @@ def verify(
 
         verdict = verify_folder(folder, model=model, only=tuple(frame or ()), progress=command.progress)
         lines = [f"{one.file or '-':<14} {one.id:<20} {one.status}" for one in verdict.frames]
+        lines += [
+            f"{one.file} memory of {one.entity}: {one.status}" for one in verdict.memories if one.status != "same"
+        ]
         if not verdict.plan_same:
             lines.append("plan.json is not the plan the manifest was written for")
         lines += [f"note: equal pixels are not promised here: {why}" for why in verdict.expected]

@@ -10,13 +10,15 @@ from pydantic import ValidationError
 from raccord.planner.cast import cast_story
 from raccord.planner.compose import compose
 from raccord.planner.embedded import embedded_model
-from raccord.planner.framing import framed
+from raccord.planner.framing import framed, staged
 from raccord.planner.grammar import scene_schema
+from raccord.planner.hub import model_folder
 from raccord.planner.language_model import ADAPTERS, LanguageModel, LanguageModelError, Written, load_language_model
 from raccord.planner.prompt import general_prompt, world_prompt
 from raccord.planner.reading import Reading, read_story, split_story
-from raccord.planner.repair import repair
+from raccord.planner.repair import Repaired, repair
 from raccord.planner.scene import Scene, rename
+from raccord.planner.world import World
 from raccord.sampler.plan import Plan, PlanError
 
 DEFAULT_ADAPTER = "base"
@@ -80,8 +82,8 @@ def propose(
 
     Args:
         story: plain English, at most 8,000 characters; it can change text and boxes of the plan and nothing else.
-        model: None for the embedded model, a folder of any transformers causal LM, or one that is loaded already
-            (which keeps its adapter).
+        model: None for the embedded model, a folder or hub name of any transformers causal LM, or one that is loaded
+            already (which keeps its adapter).
         adapter: name of a LoRA adapter under `model/adapters`, None for none. "base" is ignored by a model that has
             no adapters at all.
         seed: the plan's seed, 0..2^63-1; the planner draws nothing itself.
@@ -92,6 +94,7 @@ def propose(
         DirectError: the story is empty, too long or names nothing the model knows; or the model cannot be used or
         does not finish.
         EmbeddedModelError: the embedded model is damaged.
+        OSError: `model` is neither a folder nor to be had from the hub.
     """
     started = time.monotonic()
     if not isinstance(story, str):
@@ -110,22 +113,55 @@ def propose(
         scene, written = form_scene(language_model, reading, sentences, progress=progress)
     except LanguageModelError as error:
         raise DirectError(str(error)) from error
-    fixed = repair(scene, reading=reading)
-    larger = framed(fixed.scene)
+    plan, repairs = planned(language_model, scene, reading, sentences, seed=seed, size=size)
     world = language_model.world
+    unknown, guessed = _notices(scene, reading, world) if reading and world else ((), ())
+    return Proposal(plan, guessed + repairs, unknown, written.tokens, time.monotonic() - started)
+
+
+def planned(
+    language_model: LanguageModel,
+    scene: Scene,
+    reading: Reading | None,
+    sentences: list[str],
+    *,
+    seed: int = 0,
+    size: tuple[int, int] | None = None,
+) -> tuple[Plan, tuple[str, ...]]:
+    """The plan of a scene that the model wrote, and what was repaired for it.
+
+    In a world whose proportions are known the model's boxes say who stands left of whom; their sides and heights are
+    the world's own (see `raccord.planner.framing.staged`).
+
+    Raises:
+        DirectError: the scene does not make a valid plan.
+    """
+    world = language_model.world
+    fixed = repair(scene, reading=reading)
+    larger = Repaired(staged(fixed.scene, world), ()) if world else framed(fixed.scene)
     size = size or (world.size if world else _DEFAULT_SIZE)
     try:
         plan = compose(larger.scene, sentences=sentences, world=world, seed=seed, size=size)
     except PlanError as error:
         raise DirectError(f"the scene does not make a valid plan: {error}") from error
-    unknown = reading.unknown + cast_story(reading, world).left_out if reading and world else ()
-    return Proposal(plan, fixed.repairs + larger.repairs, unknown, written.tokens, time.monotonic() - started)
+    return plan, fixed.repairs + larger.repairs
+
+
+def _notices(scene: Scene, reading: Reading, world: World) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Words of the story without effect, and a sentence for each being whose kind the story does not say."""
+    cast = cast_story(reading, world)
+    guessed = tuple(
+        f'the story does not say what "{being.name}" is; drawn as {being.card}'
+        for being, role in zip(scene.entities, cast.roles, strict=True)
+        if role.kind is None
+    )
+    return reading.unknown + cast.left_out, guessed
 
 
 def _loaded(model: str | Path | LanguageModel | None, adapter: str | None) -> LanguageModel:
     if isinstance(model, LanguageModel):
         return model
-    folder = embedded_model("planner") if model is None else Path(model)
+    folder = embedded_model("planner") if model is None else model_folder(model)
     if adapter == DEFAULT_ADAPTER and not (folder / ADAPTERS).is_dir():
         adapter = None
     return load_language_model(folder, adapter=adapter)
@@ -146,10 +182,11 @@ def read_for(language_model: LanguageModel, story: str, sentences: list[str]) ->
     if world is None:
         return None
     reading = read_story(story, world)
-    if not reading.names and not reading.nouns:
+    if not cast_story(reading, world).roles:
         unknown = f"; unknown words: {', '.join(reading.unknown[:20])}" if reading.unknown else ""
         raise DirectError(
-            f"story: names nobody and nothing of this model's world{unknown}. It knows {', '.join(world.kinds)}, "
+            f"story: names nobody and nothing of this model's world{unknown}. It knows "
+            f"{', '.join((*world.creatures, *world.things))}, "
             "and anybody with a name; for other stories give a larger language model"
         )
     return reading

@@ -1,11 +1,11 @@
 """The grammar of a story's scene: the schema of `Scene`, narrowed by what the story says."""
 
 import copy
-import itertools
 from collections.abc import Sequence
 from typing import Any
 
-from raccord.planner.cast import Cast, Choice, Role
+from raccord.planner.cast import Cast
+from raccord.planner.looks import Role
 from raccord.planner.scene import QUOTE_LENGTH, Scene
 from raccord.planner.world import World
 
@@ -25,12 +25,13 @@ def scene_schema(*, sentences: Sequence[str], cast: Cast | None = None, world: W
     if cast is None or world is None:
         schema["properties"]["frames"] = _tuple(quoted)
         return schema
-    roles = cast.roles
-    schema["properties"]["entities"] = _tuple(
-        [_narrowed(definitions["Being"], name={"const": r.name}, card={"enum": list(r.cards(world))}) for r in roles]
-    )
+    beings = [
+        _narrowed(definitions["Being"], name={"const": r.name}, card={"enum": _cards(r, cast, world)})
+        for r in cast.roles
+    ]
+    schema["properties"]["entities"] = _tuple(beings)
     placed = definitions.pop("Placed")
-    for number, role in enumerate(roles):
+    for number, role in enumerate(cast.roles):
         for action in (None, *role.actions(world)):
             actions = [action] if action else list(role.actions(world))
             narrow = _narrowed(placed, entity={"const": role.name}, action={"enum": actions})
@@ -40,40 +41,33 @@ def scene_schema(*, sentences: Sequence[str], cast: Cast | None = None, world: W
         relations = [
             {"subject": subject, "relation": word, "object": other} for subject, word, other in choice.relations
         ]
+        doing = dict(choice.actions)
+        items = [
+            {"$ref": f"#/$defs/{_definition(number, doing.get(role.name))}"}
+            for number, role in enumerate(cast.roles)
+            if role.name in choice.shown
+        ]
         shots.append(
             _narrowed(
                 shown,
-                background={"enum": list(choice.backgrounds)},
+                background={"const": choice.background},
                 relations={"const": relations},
-                items={"anyOf": [_tuple(items) for items in _line_ups(roles, choice, world)]},
+                items=_tuple(items),
             )
         )
     schema["properties"]["frames"] = _tuple(shots)
     return schema
 
 
-def _line_ups(roles: Sequence[Role], choice: Choice, world: World) -> list[list[dict[str, Any]]]:
-    """Items for every set of roles a frame can show, in order of the roles, each once."""
-    # a first sentence that names nobody may show anybody: a frame is never empty
-    possible = [role for role in roles if role.name in choice.possible] or list(roles)
-    creatures = [role.name for role in possible if role.kind not in world.things]
-    fewest = min(2, len(creatures)) if choice.several else 0
-    told = dict(choice.actions)
-    line_ups = []
-    for bits in itertools.product((True, False), repeat=len(possible)):
-        names = [role.name for role, present in zip(possible, bits, strict=True) if present]
-        if names and set(choice.required) <= set(names) and len(set(creatures).intersection(names)) >= fewest:
-            line_ups.append([_placed(n, role, told) for n, role in enumerate(roles) if role.name in names])
-    return line_ups
+def _cards(role: Role, cast: Cast, world: World) -> list[str]:
+    """Looks a role can have; one whose kind no word tells is of a kind that nobody else is, if there is one."""
+    taken = {other.kind for other in cast.roles}
+    kinds = [kind for kind in world.creatures if kind not in taken]
+    return list(role.cards(world) if role.kind or not kinds else role.cards(world, kinds))
 
 
 def _definition(number: int, action: str | None) -> str:
     return f"Placed{number}{(action or '').title().replace(' ', '')}"
-
-
-def _placed(number: int, role: Role, told: dict[str, str]) -> dict[str, Any]:
-    """A reference to the item of role `number`, doing what the sentence says or whatever the model chooses."""
-    return {"$ref": f"#/$defs/{_definition(number, told.get(role.name))}"}
 
 
 def _narrowed(definition: dict[str, Any], **properties: dict[str, Any]) -> dict[str, Any]:

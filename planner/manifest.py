@@ -1,5 +1,6 @@
 """`manifest.json`: what a story folder holds, how it was drawn, and the hash of every frame's pixels."""
 
+import hashlib
 import json
 import re
 from dataclasses import asdict, dataclass, field, replace
@@ -15,6 +16,7 @@ NAME = "manifest.json"
 LIMIT_BYTES = 64 << 20
 
 _FRAME_FILE = re.compile(r"frame-\d{2,4}\.png")
+_MEMORY_FILE = re.compile(r"memory-[0-9a-f]{16}\.safetensors")
 _HEX = re.compile(r"[0-9a-f]{16,128}")
 
 
@@ -37,6 +39,21 @@ class FrameRecord:
 
 
 @dataclass(frozen=True)
+class MemoryRecord:
+    """The kept memory of one entity: what casting found, so that it is not done again.
+
+    `entity` is its id, `file` its name in the folder, `sha256` and `size` are of that file's bytes, `made_from` names
+    everything the memory depends on.
+    """
+
+    entity: str
+    file: str
+    sha256: str
+    size: int
+    made_from: dict[str, str]
+
+
+@dataclass(frozen=True)
 class Manifest:
     """What a story folder holds.
 
@@ -52,6 +69,7 @@ class Manifest:
     fingerprint: dict[str, Any]
     complete: bool = False
     frames: tuple[FrameRecord, ...] = field(default=())
+    memories: tuple[MemoryRecord, ...] = field(default=())
 
     def frame(self, frame_id: str) -> FrameRecord | None:
         return next((record for record in self.frames if record.id == frame_id), None)
@@ -60,6 +78,18 @@ class Manifest:
         """This manifest with `record` put in, in the order of the plan."""
         others = [other for other in self.frames if other.id != record.id]
         return replace(self, frames=tuple(sorted([*others, record], key=lambda one: one.ordinal)))
+
+    def memory(self, entity: str) -> MemoryRecord | None:
+        return next((record for record in self.memories if record.entity == entity), None)
+
+    def with_memory(self, record: MemoryRecord) -> "Manifest":
+        """This manifest with `record` put in."""
+        others = self.without_memory(record.entity)
+        return replace(others, memories=(*others.memories, record))
+
+    def without_memory(self, entity: str) -> "Manifest":
+        """This manifest without the memory of `entity`."""
+        return replace(self, memories=tuple(record for record in self.memories if record.entity != entity))
 
     @property
     def recipe(self) -> dict[str, Any]:
@@ -72,6 +102,12 @@ def frame_file(ordinal: int, total: int) -> str:
     return f"frame-{ordinal:0{max(2, len(str(total)))}d}.png"
 
 
+def memory_file(made_from: dict[str, str]) -> str:
+    """`memory-0123456789abcdef.safetensors`: a hash of what the memory depends on, no word of the story."""
+    text = json.dumps(made_from, sort_keys=True)
+    return f"memory-{hashlib.sha256(text.encode()).hexdigest()[:16]}.safetensors"
+
+
 def write_manifest(folder: Path, manifest: Manifest) -> None:
     document = {"format": FORMAT, "version": VERSION, **asdict(manifest)}
     text = json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False, sort_keys=False)
@@ -81,7 +117,7 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
 def read_manifest(folder: Path) -> Manifest:
     """The manifest of `folder`.
 
-    The file is untrusted: names of frames must be ordinals, hashes hex, nothing in it is ever used as a path.
+    The file is untrusted: names of frames must be ordinals, hashes hex, nothing else in it is ever used as a path.
     Raises `InputError` when it is missing, damaged, not ours, or of another version.
     """
     path = folder / NAME
@@ -99,6 +135,10 @@ def read_manifest(folder: Path) -> Manifest:
         ids, names = {record.id for record in frames}, {record.file for record in frames}
         if len(ids) != len(frames) or len(names) != len(frames):
             raise ValueError("frames: an id or a file appears twice")
+        # folders of raccord's first days have none
+        memories = tuple(_memory_record(entry) for entry in document.get("memories", []))
+        if len({record.entity for record in memories}) != len(memories):
+            raise ValueError("memories: an entity appears twice")
         return Manifest(
             plan_sha256=_typed(document, "plan_sha256", str, _HEX),
             seed=_typed(document, "seed", int),
@@ -108,6 +148,7 @@ def read_manifest(folder: Path) -> Manifest:
             fingerprint=_typed(document, "fingerprint", dict),
             complete=_typed(document, "complete", bool),
             frames=frames,
+            memories=memories,
         )
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         reason = f"{error} is missing" if isinstance(error, KeyError) else str(error)
@@ -128,6 +169,21 @@ def _frame_record(entry: Any) -> FrameRecord:
         pixels_sha256=_typed(entry, "pixels_sha256", str, _HEX),
         seconds=float(_typed(entry, "seconds", (int, float))),
         report=_typed(entry, "report", dict),
+    )
+
+
+def _memory_record(entry: Any) -> MemoryRecord:
+    if not isinstance(entry, dict):
+        raise TypeError("memories: every entry must be an object")
+    origin = _typed(entry, "made_from", dict)
+    if not all(isinstance(value, str) for value in origin.values()):
+        raise TypeError("made_from: every value must be a string")
+    return MemoryRecord(
+        entity=_typed(entry, "entity", str),
+        file=_typed(entry, "file", str, _MEMORY_FILE),
+        sha256=_typed(entry, "sha256", str, _HEX),
+        size=_typed(entry, "size", int),
+        made_from=origin,
     )
 
 

@@ -1,7 +1,8 @@
 """Drawing a plan into a story folder: what is there already is kept, what is missing is drawn, then the sheets."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
@@ -147,6 +148,7 @@ def draw_into(
     reasons = folder.begin(
         plan,
         keys=keys,
+        origins={entity.id: story.made_from(entity.id) for entity in plan.entities},
         settings=opened.settings,
         model=opened.model,
         versions=opened.versions,
@@ -154,7 +156,7 @@ def draw_into(
         metadata=metadata,
     )
     for reason in reasons:
-        progress.say(f"drawing again: {reason}")
+        progress.say(reason)
     missing = folder.missing()
     kept = tuple(frame.id for frame in plan.frames if frame not in missing)
     wanted = [frame for frame in missing if not only or frame.id in only]
@@ -162,7 +164,8 @@ def draw_into(
         progress.say(f"kept {len(kept)} of {len(plan.frames)} frames that are already drawn")
     if wanted:
         with progress.stage("casting the entities"):
-            story.cast(progress=progress.step)
+            entities = dict.fromkeys(item.entity for frame in wanted for item in frame.items)
+            _cast_or_remember(story, folder, list(entities), progress)
     for number, frame in enumerate(wanted, start=1):
         with progress.stage(f"frame {frame.id} ({number} of {len(wanted)})"):
             started = time.monotonic()
@@ -175,14 +178,50 @@ def draw_into(
     return Drawing(folder.path, manifest, tuple(frame.id for frame in wanted), kept, time.monotonic() - began)
 
 
+def _cast_or_remember(story: "Story", folder: StoryFolder, entities: list[str], progress: Progress) -> None:
+    """Cast `entities`, but for those whose memories `folder` has kept, and keep theirs."""
+    remembered = 0
+    for entity in entities:
+        data = folder.memory(entity)
+        if data is None:
+            continue
+        try:
+            story.remember(data)
+            remembered += 1
+        except ValueError as error:
+            progress.say(f"casting again: {entity}: {error}")
+            folder.forget(entity)
+    if remembered:
+        progress.say(f"kept {remembered} of {len(entities)} memories of entities that are already cast")
+
+    def keep(entity: str) -> None:
+        folder.add_memory(entity, story.memory_bytes(entity), origin=story.made_from(entity))
+
+    cast_entities(story, entities, progress=progress, keep=keep)
+
+
+def cast_entities(
+    story: "Story", entities: list[str], *, progress: Progress, keep: Callable[[str], None] | None = None
+) -> None:
+    """Cast `entities` that are not; `keep` is told of each. Raises `MachineError` as `draw_frame` does."""
+    with _model_errors("casting"):
+        story.cast(entities, progress=progress.step, keep=keep)
+
+
 def draw_frame(story: "Story", frame_id: str, *, progress: Progress) -> "DrawnFrame":
     """One frame of `story`. Raises `MachineError` when the model breaks on it or memory runs out."""
-    try:
+    with _model_errors(f"frame {frame_id}"):
         return story.frame(frame_id, progress=progress.step)
+
+
+@contextmanager
+def _model_errors(what: str) -> Iterator[None]:
+    try:
+        yield
     except FloatingPointError as error:
-        raise MachineError(str(error), hint="no picture was written for this frame") from error
+        raise MachineError(str(error), hint="nothing was written for it") from error
     except MemoryError as error:
-        raise MachineError(f"frame {frame_id}: memory ran out", hint="use a smaller size or model") from error
+        raise MachineError(f"{what}: memory ran out", hint="use a smaller size or model") from error
 
 
 def check_frame_ids(plan: "Plan", wanted: tuple[str, ...]) -> None:

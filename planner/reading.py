@@ -9,6 +9,7 @@ import re
 import unicodedata
 from dataclasses import dataclass
 
+from raccord.planner.given_names import TITLES, usual_gender
 from raccord.planner.world import World
 
 UNKNOWN = "?"
@@ -16,6 +17,10 @@ _SENTENCE_END = re.compile(r"[.!?…。\uff01\uff1f]+[\"'\u201d\u2019)\]]*(?=\s|
 _LINE_END = re.compile(_SENTENCE_END.pattern.replace(r"(?=\s|$)", "$"))
 _TOKEN = re.compile(r"[^\W\d_]+(?:['\u2019][^\W\d_]+)*|\d+|,")
 _POSSESSIVE = re.compile(r"['\u2019]s?$")
+OWNS = "'s"
+_TITLES = re.compile(r"\b(Mr|Mrs|Ms|Dr)\.(?=\s)")
+# An unknown word with such an end that opens a sentence is a name only if a sentence goes on as behind a name.
+_NO_NAME_ENDS = ("ly", "ing", "ed")
 _NAME_LENGTH = 40
 # Common words that open sentences with a capital letter; none is a name.
 _NEVER_NAMES = frozenset(
@@ -35,6 +40,7 @@ class Reading:
         sentences: normalised text of each frame, its sentences joined by "and": lower case, names as `#1`, unknown
             words as `?`.
         names: the name behind `#1`, `#2`, ...
+        genders: "she" or "he" for names that are usually given to one, else None.
         nouns: words of the story that may stand for an entity without a name, in order of appearance.
         unknown: words of the story outside the world, as written, in order, without repetition.
     """
@@ -43,6 +49,7 @@ class Reading:
     names: tuple[str, ...]
     nouns: tuple[str, ...]
     unknown: tuple[str, ...]
+    genders: tuple[str | None, ...] = ()
 
 
 def split_story(story: str) -> list[str]:
@@ -51,6 +58,7 @@ def split_story(story: str) -> list[str]:
     Parts without a letter or digit are left out.
     """
     normal = unicodedata.normalize("NFC", story)
+    normal = _TITLES.sub(r"\1", normal)
     text = "".join(c if c.isspace() or unicodedata.category(c)[0] != "C" else " " for c in normal)
     lines = [" ".join(line.split()) for line in text.splitlines() if _has_words(line)]
     if len(lines) > 1 and all(_LINE_END.search(line) for line in lines):
@@ -68,14 +76,25 @@ def _has_words(text: str) -> bool:
 
 def _is_name(word: str, world: World) -> bool:
     lower = word.lower()
-    return word[0].isupper() and lower not in world.words and lower not in _NEVER_NAMES and len(word) <= _NAME_LENGTH
+    known = lower in world.words or lower in _NEVER_NAMES
+    return word[0].isupper() and not known and len(word) <= _NAME_LENGTH
+
+
+def _opens(tokens: list[str]) -> bool:
+    """Whether the first word of a sentence opens it ("Quickly Lina runs", "Tired, she sleeps") and names nobody."""
+    following = tokens[1] if len(tokens) > 1 else ""
+    third = tokens[2] if len(tokens) > 2 else ""
+    beginning = third if following == "," else following
+    goes_on = beginning[:1].isupper() or beginning in ("she", "he", "they", "it")
+    return beginning in ("she", "he", "they") or (tokens[0].endswith(_NO_NAME_ENDS) and goes_on)
 
 
 def read_story(story: str, world: World) -> Reading:
     """Read a story for a model of `world`. Never raises for any text; a story without words gives an empty reading."""
     reader = _Reader(world)
     frames = [" and ".join(reader.sentence(part) for part in _sentences(text)) for text in split_story(story)]
-    return Reading(tuple(frames), tuple(reader.names), tuple(reader.nouns), tuple(reader.unknown))
+    genders = tuple(usual_gender(name) for name in reader.names)
+    return Reading(tuple(frames), tuple(reader.names), tuple(reader.nouns), tuple(reader.unknown), genders)
 
 
 class _Reader:
@@ -93,17 +112,39 @@ class _Reader:
         """The normalised sentence."""
         words: list[str] = []
         previous_was_name = False
-        for token in _TOKEN.findall(text):
+        tokens = self._folded(_TOKEN.findall(text))
+        for at, token in enumerate(tokens):
             word = _POSSESSIVE.sub("", token) or token
-            read = self._placeholder.get(word) or (
-                self._name(word, words[-1] if previous_was_name else None) if _is_name(word, self._world) else None
-            )
-            previous_was_name = read is not None
+            owns = word != token
+            read = self._placeholder.get(word)
+            if read is None and _is_name(word, self._world) and not (at == 0 and _opens(tokens)):
+                read = self._name(word, words[-1] if previous_was_name else None)
+            if read is None and previous_was_name and word[0].isupper() and self.names[-1].lower() in TITLES:
+                # "Mr Fox" is a fox of this name.
+                self.names[-1] = f"{self.names[-1]} {word}"
+            previous_was_name = read is not None and not owns
             read = read or self._word(word)
             # A name said in parts, and unknown words in a row, are read once.
             if words[-1:] != [read] or read[0] not in f"#{UNKNOWN}":
                 words.append(read)
+            if owns and read.startswith("#"):
+                words.append(OWNS)
         return " ".join(words)
+
+    def _folded(self, tokens: list[str]) -> list[str]:
+        """The tokens with each word that the world reads as another one replaced by it."""
+        folded: list[str] = []
+        at = 0
+        while at < len(tokens):
+            pair = " ".join(tokens[at : at + 2]).lower()
+            form = self._world.forms.get(pair) if at + 1 < len(tokens) else None
+            if form is not None:
+                at += 1
+            elif tokens[at] not in self._placeholder:
+                form = self._world.forms.get(tokens[at].lower().replace("\u2019", "'"))
+            folded += tokens[at : at + 1] if form is None else form.split()
+            at += 1
+        return folded
 
     def _name(self, word: str, before: str | None) -> str | None:
         """The placeholder of a new name or, if this is its next part, of the name `before`; None if too many."""
@@ -118,8 +159,9 @@ class _Reader:
 
     def _word(self, word: str) -> str:
         lower = word.lower()
-        if lower in self._world.kinds:
-            self.nouns[lower] = None
+        noun = self._world.plurals.get(lower, lower)
+        if noun in self._world.kinds:
+            self.nouns[noun] = None
         if lower == "," or lower in self._world.words:
             return lower
         self.unknown[word] = None

@@ -3,9 +3,8 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from raccord.planner.cast import EXITS
 from raccord.planner.geometry import Box, Constraint, arrange, faults, inside
-from raccord.planner.reading import UNKNOWN, Reading
+from raccord.planner.reading import Reading
 from raccord.planner.scene import MAX_ITEMS, Being, Placed, Relation, Scene, Shot
 
 _DEFAULT_BOX: Box = (10, 14, 12, 16)
@@ -38,8 +37,6 @@ def repair(scene: Scene, *, reading: Reading | None = None) -> Repaired:
     for number, shot in enumerate(shots, start=1):
         if not shot.items:
             shots[number - 1] = _populated(shot, number, shots[number - 2] if number > 1 else None, names[0], notes)
-    if reading is not None:
-        _show_named(shots, names, reading, notes)
     _show_missing(shots, names, reading, notes)
     shots = [_geometry(shot, number, notes) for number, shot in enumerate(shots, start=1)]
     return Repaired(Scene(entities=tuple(beings), frames=tuple(shots)), tuple(notes))
@@ -82,23 +79,6 @@ def _populated(shot: Shot, number: int, previous: Shot | None, first: str, notes
     items = previous.items if previous else (Placed(entity=first, action="standing", box=_DEFAULT_BOX),)
     notes.append(f"frame {number}: nobody was in it; put {_list([item.entity for item in items])} there")
     return shot.model_copy(update={"items": items})
-
-
-def _show_named(shots: list[Shot], names: Sequence[str], reading: Reading, notes: list[str]) -> None:
-    """Put whomever a sentence names into its frame, unless the sentence tells of leaving."""
-    for index, sentence in enumerate(reading.sentences[: len(shots)]):
-        words = sentence.split()
-        # "Bo runs off" may be read as "#1 runs ?".
-        if EXITS.intersection(words) or words[-1] == UNKNOWN:
-            continue
-        present = [item.entity for item in shots[index].items]
-        for name in names:
-            named = name in reading.names and f"#{reading.names.index(name) + 1}" in words
-            if named and name not in present and len(present) < MAX_ITEMS:
-                present.append(name)
-                items = (*shots[index].items, Placed(entity=name, action="standing", box=_DEFAULT_BOX))
-                shots[index] = shots[index].model_copy(update={"items": items})
-                notes.append(f'frame {index + 1}: added "{name}", whom its sentence names')
 
 
 def _show_missing(shots: list[Shot], names: Sequence[str], reading: Reading | None, notes: list[str]) -> None:

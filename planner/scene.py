@@ -12,6 +12,8 @@ from pydantic import BaseModel, ConfigDict, Field
 GRID = 32
 # Items of one frame; so many of the smallest boxes stand side by side.
 MAX_ITEMS = 5
+# Beings of one story.
+MAX_BEINGS = 8
 # Characters of a sentence that a frame quotes.
 QUOTE_LENGTH = 240
 
@@ -67,7 +69,7 @@ class Shot(_Strict):
 class Scene(_Strict):
     """A whole story as a language model writes it."""
 
-    entities: Annotated[tuple[Being, ...], Field(min_length=1, max_length=MAX_ITEMS)]
+    entities: Annotated[tuple[Being, ...], Field(min_length=1, max_length=MAX_BEINGS)]
     frames: Annotated[tuple[Shot, ...], Field(min_length=1, max_length=64)]
 
 

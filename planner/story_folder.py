@@ -4,6 +4,7 @@ Every file is written whole (`files.write_atomically`) and the manifest after ev
 any moment leaves only complete files, and the next run draws what is missing.
 """
 
+import hashlib
 import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -16,7 +17,7 @@ from raccord.planner.errors import InputError, MachineError
 from raccord.planner.files import copy_to_temporary, remove_temporaries, told_as_machine_error, write_atomically
 from raccord.planner.fingerprint import differences
 from raccord.planner.frame_png import decode_png, encode_png, frame_texts, pixels_sha256
-from raccord.planner.manifest import FrameRecord, Manifest, frame_file
+from raccord.planner.manifest import FrameRecord, Manifest, MemoryRecord, frame_file, memory_file
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -28,7 +29,13 @@ PAGE_NAME = "index.html"
 LOCK_NAME = ".raccord.lock"
 PLAN_LIMIT_BYTES = 4 << 20
 
-_OUR_NAME = re.compile(r"plan\.json|manifest\.json|index\.html|frame-\d{2,4}\.png|storyboard(-\d{2,3})?\.png")
+# The largest one that makes sense, SDXL at 1,000 steps, has 14 GB.
+_MEMORY_LIMIT_BYTES = 16 << 30
+
+_OUR_NAME = re.compile(
+    r"plan\.json|manifest\.json|index\.html|frame-\d{2,4}\.png|storyboard(-\d{2,3})?\.png"
+    r"|memory-[0-9a-f]{16}\.safetensors"
+)
 
 
 @contextmanager
@@ -93,17 +100,20 @@ class StoryFolder:
         plan: "Plan",
         *,
         keys: dict[str, str],
+        origins: dict[str, dict[str, str]],
         settings: dict[str, Any],
         model: dict[str, Any],
         versions: dict[str, Any],
         fingerprint: dict[str, Any],
         metadata: bool,
     ) -> list[str]:
-        """Take over `plan`; write plan.json and a manifest of the frames that can be kept.
+        """Take over `plan`; write plan.json and a manifest of the frames and memories that can be kept.
 
         `keys` maps frame ids to hashes of everything the frame's pixels depend on. A frame is kept only if it was
         drawn with the same key, settings and fingerprint, and its file still holds the pixels the manifest names.
-        Returns why frames of an earlier run are drawn again, one sentence each.
+        `origins` maps entity ids to what their memories depend on; a memory is kept if it was made from the same, with
+        the same fingerprint, and its file is whole. Returns why frames of an earlier run are drawn again and memories
+        not used, one sentence each.
         """
         from raccord.sampler.plan import plan_hash, write_plan
 
@@ -114,7 +124,8 @@ class StoryFolder:
         kept, reasons = self._keepable(before, fresh, keys) if before else ([], [])
         # A frame whose ordinal changed may stand under the new name of another one that is kept as well.
         sources = {record.id: path if path.name == record.file else copy_to_temporary(path) for record, path in kept}
-        self.manifest = replace(fresh, frames=tuple(record for record, _ in kept))
+        memories, forgotten = self._keepable_memories(before, fresh, origins) if before else ([], [])
+        self.manifest = replace(fresh, frames=tuple(record for record, _ in kept), memories=tuple(memories))
         self._outdated = {record.file for record in before.frames} if before else set()
         manifests.write_manifest(self.path, self.manifest)
         write_atomically(self.path / PLAN_NAME, write_plan(plan))
@@ -123,7 +134,7 @@ class StoryFolder:
             if image is None or pixels_sha256(image) != record.pixels_sha256:
                 raise MachineError(f"{self.path / record.file} changed while raccord was reading it")
             self._put(record, image)
-        return reasons
+        return [*(f"drawing again: {reason}" for reason in reasons), *(f"casting again: {one}" for one in forgotten)]
 
     def missing(self) -> list["Frame"]:
         """The frames of the plan that are not drawn yet, in the plan's order."""
@@ -141,6 +152,26 @@ class StoryFolder:
         manifests.write_manifest(self.path, self.manifest)
         return record
 
+    def memory(self, entity: str) -> bytes | None:
+        """The kept memory of an entity; None when there is none."""
+        _, current = self._state()
+        record = current.memory(entity)
+        return _memory_bytes(self.path, record) if record else None
+
+    def add_memory(self, entity: str, data: bytes, *, origin: dict[str, str]) -> MemoryRecord:
+        """Write a cast entity's memory, then the manifest that names it."""
+        _, current = self._state()
+        record = MemoryRecord(entity, memory_file(origin), hashlib.sha256(data).hexdigest(), len(data), origin)
+        write_atomically(self.path / record.file, data)
+        self.manifest = current.with_memory(record)
+        manifests.write_manifest(self.path, self.manifest)
+        return record
+
+    def forget(self, entity: str) -> None:
+        """Take an entity's memory out of the manifest; `finish` removes the file unless another one replaced it."""
+        _, current = self._state()
+        self.manifest = current.without_memory(entity)
+
     def image(self, frame_id: str) -> "Image | None":
         """A drawn frame, read back from its file; None when it is not drawn."""
         plan, current = self._state()
@@ -150,13 +181,14 @@ class StoryFolder:
     def finish(self, extras: Iterable[tuple[str, bytes]]) -> Manifest:
         """Write the storyboards and the page (`extras`: name and bytes), drop outdated files, close the manifest."""
         _, current = self._state()
-        keep = {record.file for record in current.frames}
+        keep = {record.file for record in (*current.frames, *current.memories)}
         for name, data in extras:
             write_atomically(self.path / name, data)
             keep.add(name)
-        boards = {path.name for path in self.path.glob("storyboard*.png") if _OUR_NAME.fullmatch(path.name)}
+        found = (*self.path.glob("storyboard*.png"), *self.path.glob("memory-*.safetensors"))
+        others = {path.name for path in found if _OUR_NAME.fullmatch(path.name)}
         with told_as_machine_error(f"cannot remove outdated files of {self.path}"):
-            for name in (self._outdated | boards) - keep:
+            for name in (self._outdated | others) - keep:
                 (self.path / name).unlink(missing_ok=True)
         self.manifest = replace(current, complete=not self.missing())
         manifests.write_manifest(self.path, self.manifest)
@@ -197,6 +229,26 @@ class StoryFolder:
             kept.append((replace(record, ordinal=ordinal, file=name), self.path / record.file))
         return kept, reasons
 
+    def _keepable_memories(
+        self, before: Manifest, fresh: Manifest, origins: dict[str, dict[str, str]]
+    ) -> tuple[list[MemoryRecord], list[str]]:
+        kept: list[MemoryRecord] = []
+        reasons: list[str] = []
+        if before.memories and differences(before.fingerprint, fresh.fingerprint):
+            return [], ["the memories were cast on another machine or with other versions"]
+        for record in before.memories:
+            origin = origins.get(record.entity)
+            if origin is None:
+                continue
+            changed = differences(record.made_from, origin)
+            if changed:
+                reasons.append(f"{record.entity}: its memory was made otherwise: {', '.join(changed)}")
+            elif record.file != memory_file(origin) or not memory_is_whole(self.path, record):
+                reasons.append(f"{record.entity}: {record.file} is missing, damaged or not what was cast")
+            else:
+                kept.append(record)
+        return kept, reasons
+
     def _put(self, record: FrameRecord, image: "Image") -> None:
         plan, current = self._state()
         frame = plan.frames[record.ordinal - 1]
@@ -219,6 +271,28 @@ class StoryFolder:
 def _size(plan: "Plan") -> tuple[int, int]:
     width, height = plan.size
     return width, height
+
+
+def memory_is_whole(folder: Path, record: MemoryRecord) -> bool:
+    """Whether the file of `record` in `folder` is a plain file with the bytes the manifest names."""
+    path = folder / record.file
+    try:
+        if path.is_symlink() or not path.is_file() or record.size > _MEMORY_LIMIT_BYTES:
+            return False
+        if path.stat().st_size != record.size:
+            return False
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest() == record.sha256
+    except OSError:
+        return False
+
+
+def _memory_bytes(folder: Path, record: MemoryRecord) -> bytes | None:
+    if not memory_is_whole(folder, record):
+        return None
+    data = (folder / record.file).read_bytes()
+    # what is used is what was hashed, whoever writes to the file in between
+    return data if hashlib.sha256(data).hexdigest() == record.sha256 else None
 
 
 def _holds(path: Path, data: bytes) -> bool:

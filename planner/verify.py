@@ -1,8 +1,9 @@
 """Drawing a story folder again and comparing every pixel with what its manifest promises."""
 
+import hashlib
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from raccord.planner import manifest as manifests
 from raccord.planner import output
@@ -10,10 +11,14 @@ from raccord.planner.errors import InputError
 from raccord.planner.files import read_bounded
 from raccord.planner.fingerprint import differences
 from raccord.planner.frame_png import decode_png, pixels_sha256
-from raccord.planner.manifest import FrameRecord
+from raccord.planner.manifest import FrameRecord, Manifest, MemoryRecord
 from raccord.planner.output import EMBEDDED, Settings, check_frame_ids
 from raccord.planner.progress import Progress
-from raccord.planner.story_folder import PLAN_LIMIT_BYTES, PLAN_NAME
+from raccord.planner.story_folder import PLAN_LIMIT_BYTES, PLAN_NAME, memory_is_whole
+
+if TYPE_CHECKING:
+    from raccord.sampler.plan import Plan
+    from raccord.sampler.story import Story
 
 SAME, ALTERED, DAMAGED, DIFFERENT, NOT_DRAWN = "same", "altered", "missing or damaged", "different", "not drawn"
 
@@ -37,12 +42,24 @@ class FrameVerdict:
 
 
 @dataclass(frozen=True)
+class MemoryVerdict:
+    """The kept memory of one entity: `status` is "same" when its file is whole and casting anew gives the same bytes,
+    "missing or damaged" when the file is not what the manifest names, "different" when casting gives other bytes.
+    """
+
+    entity: str
+    file: str
+    status: str
+
+
+@dataclass(frozen=True)
 class Verdict:
     """The whole folder: `same` when nothing differs, `expected` why a difference would be no surprise here."""
 
     same: bool
     plan_same: bool
     frames: tuple[FrameVerdict, ...]
+    memories: tuple[MemoryVerdict, ...]
     expected: tuple[str, ...]
 
     def as_dict(self) -> dict[str, Any]:
@@ -50,11 +67,12 @@ class Verdict:
 
 
 def verify_folder(path: Path, *, model: str | None = None, only: tuple[str, ...] = (), progress: Progress) -> Verdict:
-    """Read plan.json and manifest.json of `path`, draw the frames again (all that were drawn, or those in `only`).
+    """Read plan.json and manifest.json of `path`, cast and draw again (all that was drawn, or the frames in `only`).
 
-    Nothing is written. The embedded model is found without help; another one must be given as `model`, since a
-    manifest may come from anywhere and must not choose what is loaded. Raises `InputError` when plan or manifest
-    cannot be used, `MachineError` when the model cannot be loaded.
+    Kept memories are not used but compared with those cast anew. Nothing is written. The embedded model is found
+    without help; another one must be given as `model`, since a manifest may come from anywhere and must not choose
+    what is loaded. Raises `InputError` when plan or manifest cannot be used, `MachineError` when the model cannot be
+    loaded.
     """
     from raccord.sampler.plan import plan_hash, read_plan
 
@@ -78,6 +96,7 @@ def verify_folder(path: Path, *, model: str | None = None, only: tuple[str, ...]
         changed.append("the model has other weights")
     if not plan_same:
         changed.append(f"{PLAN_NAME} is not the plan the manifest was written for")
+    memories = _judge_memories(path, opened.story, manifest, plan, only, progress)
     verdicts = []
     for frame in plan.frames:
         if only and frame.id not in only:
@@ -90,7 +109,29 @@ def verify_folder(path: Path, *, model: str | None = None, only: tuple[str, ...]
             redrawn = output.draw_frame(opened.story, frame.id, progress=progress)
         verdicts.append(_judge(path, record, (plan.size[0], plan.size[1]), pixels_sha256(redrawn.image)))
     bad = [one for one in verdicts if one.status != SAME and (one.status != NOT_DRAWN or manifest.complete or only)]
-    return Verdict(plan_same and not bad, plan_same, tuple(verdicts), tuple(dict.fromkeys(changed)))
+    same = plan_same and not bad and all(one.status == SAME for one in memories)
+    return Verdict(same, plan_same, tuple(verdicts), memories, tuple(dict.fromkeys(changed)))
+
+
+def _judge_memories(
+    path: Path, story: "Story", manifest: Manifest, plan: "Plan", only: tuple[str, ...], progress: Progress
+) -> tuple[MemoryVerdict, ...]:
+    standing = {item.entity for frame in plan.frames if frame.id in only for item in frame.items}
+    known = {entity.id for entity in plan.entities}
+    records = [one for one in manifest.memories if one.entity in known and (not only or one.entity in standing)]
+    if not records:
+        return ()
+    with progress.stage("casting the entities"):
+        output.cast_entities(story, [record.entity for record in records], progress=progress)
+    return tuple(_judge_memory(path, record, story.memory_bytes(record.entity)) for record in records)
+
+
+def _judge_memory(path: Path, record: MemoryRecord, cast: bytes) -> MemoryVerdict:
+    if not memory_is_whole(path, record):
+        status = DAMAGED
+    else:
+        status = SAME if hashlib.sha256(cast).hexdigest() == record.sha256 else DIFFERENT
+    return MemoryVerdict(record.entity, record.file, status)
 
 
 def _judge(path: Path, record: FrameRecord, size: tuple[int, int], redrawn: str) -> FrameVerdict:

@@ -13,31 +13,50 @@ class World:
     """The limits of a planner model's world.
 
     Attributes:
-        cards: every look an entity can have, for example "a red cat with a hat".
-        creature_actions, thing_actions: what an item can do in a frame.
-        backgrounds: setting -> background prompt that names no entity ("snow" -> "an empty snowy field").
-        places: setting -> the phrase that ends a frame prompt ("snow" -> "in the snow").
+        creatures, things: the kinds of what exists; things do nothing.
         kinds: noun -> canonical kind of what it names ("kitten" -> "cat"); an entity without a name is called by it.
-        things: the kinds that do nothing.
-        colours, accessories: words of looks.
-        action_words: verb as a story has it -> action ("sleeps" -> "resting").
-        setting_words: word -> the setting it tells of ("sand" -> "beach").
+        plurals: plural noun -> noun ("kittens" -> "kitten").
+        colours: words of looks; patterns, accessories, sizes: word -> what it means ("dotted" -> "spotted").
+        settings, times, weathers: words or phrases -> where, when and in what weather a frame plays; the first value
+            of each is what holds until a story says otherwise.
+        indoors: settings without weather.
+        backgrounds: place -> background prompt that names no entity ("snow night" -> "an empty snowy field at night");
+            a place is what `place_of` gives.
+        places: place -> the phrase that ends a frame prompt ("snow night" -> "in the snow at night").
+        creature_actions, thing_actions: what an item can do in a frame.
+        poses: action -> the pose it is drawn in.
+        action_words: verb as a story has it -> action ("naps" -> "sleeping").
+        verbs: every other verb its stories know ("meets").
+        forms: words read as others ("sat" -> "sits"); keys may be two words ("bow tie" -> "bowtie").
+        floating: kinds that hang in the air.
+        aspects: "kind, pose, accessory" -> width over height of the drawing.
         words: every word its stories are made of, in lower case.
         size: (width, height) in pixels of the pictures it plans for.
-        max_sentences, max_names: the longest story it was trained to read.
+        max_sentences, max_names: the longest story it reads.
     """
 
-    cards: tuple[str, ...]
-    creature_actions: tuple[str, ...]
-    thing_actions: tuple[str, ...]
+    creatures: tuple[str, ...]
+    things: tuple[str, ...]
+    kinds: Mapping[str, str]
+    plurals: Mapping[str, str]
+    colours: tuple[str, ...]
+    patterns: Mapping[str, str]
+    accessories: Mapping[str, str]
+    sizes: Mapping[str, str]
+    settings: Mapping[str, str]
+    times: Mapping[str, str]
+    weathers: Mapping[str, str]
+    indoors: tuple[str, ...]
     backgrounds: Mapping[str, str]
     places: Mapping[str, str]
-    kinds: Mapping[str, str]
-    things: tuple[str, ...]
-    colours: tuple[str, ...]
-    accessories: tuple[str, ...]
+    creature_actions: tuple[str, ...]
+    thing_actions: tuple[str, ...]
+    poses: Mapping[str, str]
     action_words: Mapping[str, str]
-    setting_words: Mapping[str, str]
+    verbs: tuple[str, ...]
+    forms: Mapping[str, str]
+    floating: tuple[str, ...]
+    aspects: Mapping[str, float]
     words: frozenset[str]
     size: tuple[int, int]
     max_sentences: int
@@ -47,6 +66,30 @@ class World:
     def actions(self) -> tuple[str, ...]:
         """All actions, creatures' first."""
         return self.creature_actions + self.thing_actions
+
+    @functools.cached_property
+    def all_verbs(self) -> frozenset[str]:
+        """Every word that says what somebody does."""
+        return frozenset((*self.action_words, *self.verbs))
+
+    @functools.cached_property
+    def place_words(self) -> Mapping[str, tuple[str, str]]:
+        """Words or phrases of places -> ("setting", "time" or "weather", which)."""
+        tables = {"setting": self.settings, "time": self.times, "weather": self.weathers}
+        return {words: (name, what) for name, table in tables.items() for words, what in table.items()}
+
+    @functools.cached_property
+    def usual(self) -> tuple[str, str, str]:
+        """(setting, time, weather) of a story that says nothing of them."""
+        return next(iter(self.settings.values())), next(iter(self.times.values())), next(iter(self.weathers.values()))
+
+    def place_of(self, setting: str, time: str, weather: str) -> str:
+        """The key of `backgrounds`: "forest", "forest night", "forest night rain"; the usual time and weather go
+        without saying, and rooms have no weather."""
+        _, usual_time, usual_weather = self.usual
+        weather = usual_weather if setting in self.indoors else weather
+        parts = [setting, time if time != usual_time else "", weather if weather != usual_weather else ""]
+        return " ".join(part for part in parts if part)
 
 
 def read_world(path: Path) -> World:

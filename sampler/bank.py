@@ -8,7 +8,7 @@ frames meet only in the frozen bank, a frame drawn alone equals the same frame i
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import safetensors.torch
 from torch import Tensor
@@ -23,6 +23,7 @@ class EntityMemory:
     presence: presence measured for that field, natural-log units.
     candidates: presence of every field tried, in order of their numbers.
     tokens: (layer name, timestep) -> hidden states [M, C].
+    made_from: name -> value of everything the memory depends on; see `casting.made_from`.
     """
 
     entity: str
@@ -30,6 +31,7 @@ class EntityMemory:
     presence: float
     candidates: tuple[float, ...]
     tokens: Mapping[tuple[str, int], Tensor]
+    made_from: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def nbytes(self) -> int:
@@ -44,6 +46,7 @@ def memory_to_bytes(memory: EntityMemory) -> bytes:
         "noise_key": memory.noise_key,
         "presence": memory.presence.hex(),
         "candidates": [value.hex() for value in memory.candidates],
+        "made_from": dict(memory.made_from),
     }
     tensors = {f"{step}|{layer}": tokens.cpu().contiguous() for (layer, step), tokens in memory.tokens.items()}
     return safetensors.torch.save(tensors, metadata={"raccord": json.dumps(header, sort_keys=True)})
@@ -61,13 +64,14 @@ def memory_from_bytes(data: bytes) -> EntityMemory:
         tensors = safetensors.torch.load(data)
         tokens = {(name.split("|", 1)[1], int(name.split("|", 1)[0])): value for name, value in tensors.items()}
         return EntityMemory(
-            entity=header["entity"],
+            entity=str(header["entity"]),
             noise_key=int(header["noise_key"]),
             presence=float.fromhex(header["presence"]),
             candidates=tuple(float.fromhex(value) for value in header["candidates"]),
             tokens=tokens,
+            made_from={str(name): str(value) for name, value in dict(header["made_from"]).items()},
         )
-    except (KeyError, IndexError, TypeError, UnicodeDecodeError, safetensors.SafetensorError) as error:
+    except (LookupError, TypeError, ValueError, OverflowError, RecursionError, safetensors.SafetensorError) as error:
         raise ValueError(f"these bytes are not an entity memory written by raccord: {error}") from error
 
 

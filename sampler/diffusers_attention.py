@@ -7,6 +7,7 @@ is removed. Rows that belong to no frame go through the processors found at inst
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +18,7 @@ from torch import Tensor
 
 from raccord.kernels.entity_attention import entity_attention
 from raccord.kernels.regional_attention import regional_attention
+from raccord.sampler import diffusers_compile
 from raccord.sampler.bank import EntityMemory
 from raccord.sampler.conditioning import FrameConditioning
 from raccord.sampler.presence import AttentionRecord
@@ -62,7 +64,8 @@ class Controller:
     """
 
     def __init__(self, unet: Any, pool: TextPool, *, bank_weight: float = 1.0, backend: str | None = None) -> None:
-        self.unet = unet
+        # torch.compile wraps a module; hooks, names and processors are those of the module inside
+        self.unet = getattr(unet, "_orig_mod", unet)
         self.pool = pool
         self.bank_weight = bank_weight
         self.backend = backend
@@ -74,7 +77,8 @@ class Controller:
         self.timestep = 0
         self.progress = 0.0
         self._sample_size = (1, 1)
-        self._attentions = [(name, m) for name, m in unet.named_modules() if hasattr(m, "set_processor")]
+        self._attentions = [(name, m) for name, m in self.unet.named_modules() if hasattr(m, "set_processor")]
+        self._number = -1
         self._found: dict[str, Any] | None = None
         self._hook: Any = None
 
@@ -100,7 +104,8 @@ class Controller:
                 continue
             layer = name.removesuffix(".processor")
             kind = RegionalAttnProcessor if layer.endswith("attn2") else EntityAttnProcessor
-            ours[name] = kind().attach(self, layer, processor)
+            ours[name] = kind().attach(self, layer, processor, self.unet.get_submodule(layer))
+        self._number = diffusers_compile.serve(self.unet, self)
         self._found = {name: processor.original for name, processor in ours.items()}
         self.unet.set_attn_processor(ours)
         if self._hook is None:
@@ -127,6 +132,14 @@ class Controller:
             )
         return height, width
 
+    def memory_layers(self) -> dict[str, int]:
+        """Name -> width C of the self-attention layers that read memories."""
+        return {
+            name: module.query_dim
+            for name, module in self._attentions
+            if name.startswith(_MEMORY_BLOCKS) and not name.endswith("attn2")
+        }
+
     def bound(self) -> list[int]:
         """Indices of the batch rows that belong to a frame with items; all others are stock attention's."""
         return [index for index, row in enumerate(self.rows or ()) if row is not None and row.conditioning.entities]
@@ -135,22 +148,33 @@ class Controller:
         """The rows with these indices, all of them bound."""
         return [row for index in indices if self.rows is not None and (row := self.rows[index]) is not None]
 
-    def _before_forward(self, unet: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    def _before_forward(self, unet: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         names = ("sample", "timestep", "encoder_hidden_states")
         given = {**dict(zip(names, args, strict=False)), **kwargs}
-        self._sample_size = tuple(given["sample"].shape[-2:])
-        timestep = given["timestep"]
-        self.timestep = int(timestep.flatten()[0] if torch.is_tensor(timestep) else timestep)
-        steps = getattr(unet.config, "num_train_timesteps", None) or 1000
-        self.progress = 1.0 - (self.timestep + 1) / steps
+        if torch.compiler.is_compiling():
+            sample = diffusers_compile.begin_call(*(given[name] for name in names), self._number)
+            return ((sample, *args[1:]), kwargs) if args else (args, {**kwargs, "sample": sample})
         if any(getattr(module.processor, "controller", None) is not self for _, module in self._attentions):
             self.install()
+        self.before_forward(*(given[name] for name in names))
+        return None
+
+    def before_forward(self, sample: Tensor, timestep: Any, text: Any) -> None:
+        """Take note of a UNet call that begins: its sample [B, C, height, width], timestep and text [B, L, C]."""
+        if any(getattr(module.processor, "controller", None) is not self for _, module in self._attentions):
+            raise RuntimeError(
+                "attention processors were replaced on a compiled UNet that follows a plan; call install() of the "
+                "controller again"
+            )
+        self._sample_size = tuple(sample.shape[-2:])
+        self.timestep = int(timestep.flatten()[0] if torch.is_tensor(timestep) else timestep)
+        steps = getattr(self.unet.config, "num_train_timesteps", None) or 1000
+        self.progress = 1.0 - (self.timestep + 1) / steps
         if self.match is not None:
-            self.rows = self.match(given["encoder_hidden_states"])
-        if self.rows is not None and len(self.rows) != given["sample"].shape[0]:
+            self.rows = self.match(text)
+        if self.rows is not None and len(self.rows) != sample.shape[0]:
             raise ValueError(
-                f"{len(self.rows)} rows are bound to frames but the UNet was called with a batch of "
-                f"{given['sample'].shape[0]}"
+                f"{len(self.rows)} rows are bound to frames but the UNet was called with a batch of {sample.shape[0]}"
             )
         self.pool.refresh(projection_state([module for name, module in self._attentions if name.endswith("attn2")]))
 
@@ -162,10 +186,20 @@ class _Processor:
         self.controller: Controller | None = None
         self.layer = ""
         self.original: Any = AttnProcessor2_0()
+        self._attention: Any = None
+        self._number = -1
 
-    def attach(self, controller: Controller, layer: str, original: Any) -> _Processor:
+    def attach(self, controller: Controller, layer: str, original: Any, attention: Any) -> _Processor:
         self.controller, self.layer, self.original = controller, layer, original
+        # the attention owns its processor: a strong reference back would be a cycle
+        self._attention = weakref.ref(attention)
+        self._number = diffusers_compile.serve(attention, self)
         return self
+
+    def attend(self, hidden_states: Tensor, text: Any, mask: Tensor | None, temb: Tensor | None) -> Tensor:
+        """The processor's call on the attention it is attached to, which a compiled graph cannot hold."""
+        call: Any = self
+        return call(self._attention(), hidden_states, text, mask, temb)
 
     def _stock(self, attn: Any, hidden_states: Tensor, text: Any, mask: Any, **extra: Any) -> Tensor:
         # not every processor knows every extra argument, and diffusers passes only those that are there
@@ -195,7 +229,7 @@ class _Processor:
         return split if norm is None else norm(split)
 
     @staticmethod
-    def _scale(attn: Any, width: int) -> float:
+    def _scale(width: int) -> float:
         # AttnProcessor2_0 leaves the scale to SDPA, which uses 1 / sqrt(D)
         return width**-0.5
 
@@ -212,6 +246,8 @@ class RegionalAttnProcessor(_Processor):
         temb: Tensor | None = None,
         ip_adapter_masks: Any = None,
     ) -> Tensor:
+        if torch.compiler.is_compiling() and ip_adapter_masks is None:
+            return diffusers_compile.attend(hidden_states, encoder_hidden_states, attention_mask, temb, self._number)
         control = self.controller
         bound = control.bound() if control is not None else []
         if control is None or not bound:
@@ -254,13 +290,16 @@ class RegionalAttnProcessor(_Processor):
             weight[index, : len(row_texts)] = row.conditioning.weights(row.conditional, height, width)
         operands = (
             query,
-            (pooled.key if attn.norm_k is None else attn.norm_k(pooled.key)).to(query),
+            pooled.key.to(query),
             pooled.value.to(query),
             segments.to(query.device),
             weight.to(query.device),
         )
-        scale = self._scale(attn, query.shape[-1])
-        grid: dict[str, Any] = {"height": height, "width": width, "scale": scale, "backend": control.backend}
+        scale = self._scale(query.shape[-1])
+        # what is packed is what the pool holds, before any change of dtype
+        packed = pooled.packed if pooled.key.dtype == query.dtype else None
+        grid: dict[str, Any] = {"height": height, "width": width, "scale": scale, "packed": packed}
+        grid["backend"] = control.backend
         record = control.record
         if record is None or control.record_row not in bound:
             return regional_attention(*operands, **grid).flatten(2)
@@ -281,6 +320,8 @@ class EntityAttnProcessor(_Processor):
         attention_mask: Tensor | None = None,
         temb: Tensor | None = None,
     ) -> Tensor:
+        if torch.compiler.is_compiling():
+            return diffusers_compile.attend(hidden_states, encoder_hidden_states, attention_mask, temb, self._number)
         control = self.controller
         bound = control.bound() if control is not None else []
         if control is None or not bound or encoder_hidden_states is not None or attention_mask is not None:
@@ -331,7 +372,7 @@ class EntityAttnProcessor(_Processor):
             bank_weight=control.bank_weight,
             height=height,
             width=width,
-            scale=self._scale(attn, query.shape[-1]),
+            scale=self._scale(query.shape[-1]),
             backend=control.backend,
         )
         return output.flatten(2)

@@ -140,8 +140,21 @@ class Model:
                 module = getattr(self.pipe, part, None)
                 if module is None:
                     continue
-                for name, tensor in sorted(module.state_dict().items()):
+                # what torch.compile wraps has the names and weights of what is inside
+                module = getattr(module, "_orig_mod", module)
+                for name, weight in sorted(module.state_dict().items()):
+                    tensor = _offloaded(module, name) if weight.is_meta else weight
                     digest.update(f"{part}.{name}:{tensor.dtype}:{list(tensor.shape)}".encode())
                     digest.update(tensor.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
             self._weights_hash = digest.hexdigest()
         return self._weights_hash
+
+
+def _offloaded(module: torch.nn.Module, name: str) -> Tensor:
+    """A weight that accelerate keeps elsewhere until its module runs."""
+    from accelerate.utils import align_module_device
+
+    path, _, leaf = name.rpartition(".")
+    owner = module.get_submodule(path)
+    with align_module_device(owner, torch.device("cpu")):
+        return getattr(owner, leaf).detach().clone()

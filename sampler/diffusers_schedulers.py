@@ -189,6 +189,9 @@ class _TableScheduler(SchedulerMixin, ConfigMixin):
             )
         return partial(prediction.clip, bound=config.clip_sample_range) if config.clip_sample else None
 
+    def _bound(self) -> float | None:
+        return self.config.clip_sample_range if self.config.clip_sample else None
+
     def scale_model_input(self, sample: Tensor, timestep: int | Tensor | None = None) -> Tensor:
         """The sample as it is: DDPM and DDIM do not scale the model's input."""
         return sample
@@ -327,6 +330,19 @@ class DDIMScheduler(_TableScheduler):
         )
         return SchedulerStepOutput(*result) if return_dict else result
 
+    def guided_coefficients(self, timestep: int | Tensor, *, eta: float = 0.0) -> Tensor | None:
+        """What `raccord.kernels.guided_step` needs to do the step from `timestep`, float64 [7] on the host.
+
+        None where a step is more than arithmetic on each element: with dynamic thresholding.
+        """
+        if self.config.thresholding:
+            return None
+        now, kind, bound = self._host_timestep(timestep), self.config.prediction_type, self._bound()
+        levels = self._levels[now], self._level(self._previous(now), self._final)
+        weights = steps.ddim_coefficients(*levels, prediction=kind, eta=eta, limited=bound is not None)
+        row = steps.guided_coefficients(weights, levels[0], prediction=kind, bound=bound)
+        return torch.tensor(row, dtype=torch.float64)
+
 
 class DDPMScheduler(_TableScheduler):
     """DDPM (Ho et al. 2020, arXiv 2006.11239) as a drop-in for `diffusers.DDPMScheduler`.
@@ -413,6 +429,19 @@ class DDPMScheduler(_TableScheduler):
             limit=self._limit(),
         )
         return SchedulerStepOutput(*result) if return_dict else result
+
+    def guided_coefficients(self, timestep: int | Tensor, *, eta: float = 1.0) -> Tensor | None:
+        """As `DDIMScheduler.guided_coefficients`, without an `eta` to read; None with learned variances too."""
+        if self.config.thresholding or self.config.variance_type in ("learned", "learned_range"):
+            return None
+        now, kind, bound = self._host_timestep(timestep), self.config.prediction_type, self._bound()
+        levels = self._levels[now], self._level(self._previous(now), 1.0)
+        weights = steps.ddpm_coefficients(*levels, prediction=kind, limited=bound is not None)
+        deviation = steps.ddpm_deviation(*levels, variance=self.config.variance_type) if now > 0 else 0.0
+        row = steps.guided_coefficients(
+            weights._replace(noise=float(deviation)), levels[0], prediction=kind, bound=bound
+        )
+        return torch.tensor(row, dtype=torch.float64)
 
 
 def _noise(like: Tensor, generator: Generators | None, given: Tensor | None) -> Tensor:

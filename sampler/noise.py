@@ -10,9 +10,13 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
+from raccord.kernels.guided_step import KeyedNoise
 from raccord.kernels.noise import gaussian
 from raccord.sampler.plan import Frame
 from raccord.sampler.regions import latent_box
+
+# what the purposes of step noise begin with
+_STEP = "step "
 
 
 def start_noise(
@@ -45,7 +49,22 @@ def step_noise(
     shape: tuple[int, int, int],
 ) -> Tensor:
     """Noise of one stochastic step, keyed by the timestep the step leads to; arguments as `start_noise`."""
-    return _patchwork(seed, "step ", timestep, frame, keys, tries, shape)
+    return _patchwork(seed, _STEP, timestep, frame, keys, tries, shape)
+
+
+def keyed_step_noise(
+    seed: int,
+    timestep: int,
+    frame: Frame,
+    keys: Mapping[str, int],
+    tries: Mapping[str, int],
+    *,
+    shape: tuple[int, int, int],
+) -> KeyedNoise | Tensor:
+    """`step_noise` as `guided_step` takes it for one row: only its key where nobody stands in the frame."""
+    if not frame.items:
+        return KeyedNoise(seed, [frame.id], timestep, f"{_STEP}frame")
+    return step_noise(seed, timestep, frame, keys, tries, shape=shape)
 
 
 def _patchwork(

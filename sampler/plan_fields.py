@@ -23,6 +23,10 @@ _INVISIBLE = re.compile(
 )
 # Unicode's Stream-Safe Text Format (UAX 15, section 13). Normalisation is quadratic in the length of such a run.
 _MAX_MARKS = 30
+# Where so many can stand: not in Latin, Han, Hangul or emoji, and no mark is looked up there.
+_MARKABLE = re.compile(
+    rf"[\u0300-\u2fff\u3000-\u33ff\ua000-\uabff\ud7b0-\U0001efff\U000e0000-\U0010ffff]{{{_MAX_MARKS + 1},}}"
+)
 _SLUG = re.compile(rf"[a-z0-9][a-z0-9_-]{{0,{MAX_ID - 1}}}")
 
 
@@ -53,12 +57,13 @@ def _text(value: Any) -> str:
 
 
 def _check_marks(text: str) -> None:
-    run = 0
-    for place, character in enumerate(text):
-        run = run + 1 if unicodedata.combining(character) else 0
-        if run > _MAX_MARKS:
-            rule = f"at most {_MAX_MARKS} combining marks may follow one another; there are more at {place}"
-            raise broken(rule, value=text[place - run : place], hint="remove the marks")
+    for stretch in _MARKABLE.finditer(text):
+        run = 0
+        for place, character in enumerate(stretch.group(), start=stretch.start()):
+            run = run + 1 if unicodedata.combining(character) else 0
+            if run > _MAX_MARKS:
+                rule = f"at most {_MAX_MARKS} combining marks may follow one another; there are more at {place}"
+                raise broken(rule, value=text[place - run : place], hint="remove the marks")
 
 
 def _words(value: Any) -> str:

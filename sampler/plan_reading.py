@@ -29,8 +29,15 @@ _MAX_COUNTS = {
     b",": (2**19, "commas"),
     b'"': (2**20, "quotation marks"),
 }
+# More objects than arrays than these cannot be: every item has a box.
+_MAX_WITHOUT_ARRAY = 1 + MAX_ENTITIES + MAX_FRAMES
+# A whole number of more digits costs time that grows with their square.
+_LONG_NUMBER = re.compile(rb"\d{100,}")
+_MAX_LONG_NUMBERS = 64
+_MAX_DIGITS = 4300
 _BRACKETS = b"[]{}"
 _NOT_BRACKETS = bytes(set(range(256)) - set(_BRACKETS))
+_NOT_SHAPE = bytes(set(range(256)) - set(_BRACKETS + b","))
 _TO_STEPS = bytes.maketrans(_BRACKETS, bytes([1, 255, 1, 255]))
 _OTHER_ENCODINGS = {b"\xff\xfe": "UTF-16", b"\xfe\xff": "UTF-16", b"\x00\x00\xfe\xff": "UTF-32"}
 _UTF8_MARK = b"\xef\xbb\xbf"
@@ -48,7 +55,10 @@ def parse(data: bytes) -> dict[str, Any]:
     data = data.removeprefix(_UTF8_MARK)
     text = _decode(data)
     _check_counts(data)
-    _check_depth(data)
+    # with the escapes gone, every second piece between quotes lies outside the strings
+    outside = b"".join(data.replace(rb"\\", b"").replace(rb"\"", b"").split(b'"')[::2])
+    _check_depth(outside)
+    _check_shape(outside)
     try:
         # strict=False lets raw control characters through to the text rule, which knows their pointer
         tree = json.loads(text, object_pairs_hook=_object, parse_constant=_constant, strict=False)
@@ -56,10 +66,6 @@ def parse(data: bytes) -> dict[str, Any]:
         around = text[max(error.pos - 20, 0) : error.pos + 20]
         rule = f"must be JSON: {error.msg} (line {error.lineno}, column {error.colno})"
         raise broken(rule, value=around, hint="look at that place and just before it") from None
-    except ValueError:
-        number = re.search(r"\d{4301,}", text)
-        found = number.group()[:60] if number else ""
-        raise broken("numbers have at most 4,300 digits", value=found, hint="write a shorter number") from None
     if isinstance(tree, Forbidden):
         raise broken(tree.rule, value=tree, hint=tree.hint)
     if not isinstance(tree, dict):
@@ -117,11 +123,35 @@ def _check_counts(data: bytes) -> None:
             rule = f"a plan file holds at most {most:,} {name}"
             raise broken(rule, value=f"{found:,} times {mark.decode()}", hint="split the story into several plans")
 
+    most = 2 * _MAX_FIELDS * data.count(b"{") + MAX_FRAMES * data.count(b"[")
+    found = (data.count(b'"') - data.count(rb"\"")) // 2
+    if found > most:
+        rule = f"objects have at most {_MAX_FIELDS} fields and arrays {MAX_FRAMES:,} values: {most:,} texts here"
+        raise broken(rule, value=f"{found:,} texts", hint="use the fields of docs/plan.md")
 
-def _check_depth(data: bytes) -> None:
-    # with the escapes gone, every second piece between quotes lies outside the strings
-    pieces = data.replace(rb"\\", b"").replace(rb"\"", b"").split(b'"')
-    brackets = b"".join(pieces[::2]).translate(_TO_STEPS, _NOT_BRACKETS)
+
+def _check_shape(outside: bytes) -> None:
+    """What no plan has, found in C before an object is built for each part of it."""
+    shape = outside.translate(None, _NOT_SHAPE)
+    if b"," * MAX_FRAMES in shape:
+        rule = f"an array holds at most {MAX_FRAMES:,} values"
+        raise broken(rule, value="more", hint="split the story into several plans")
+    objects, arrays = shape.count(b"{"), shape.count(b"[")
+    if objects > arrays + _MAX_WITHOUT_ARRAY:
+        rule = f"a plan has at most {_MAX_WITHOUT_ARRAY:,} objects more than arrays, since every item has a box"
+        raise broken(rule, value=f"{objects:,} objects and {arrays:,} arrays", hint="use the fields of docs/plan.md")
+    long = _LONG_NUMBER.findall(outside)
+    # Python reads no whole number that is longer
+    if max(map(len, long), default=0) > _MAX_DIGITS:
+        longest = max(long, key=len)[:60].decode()
+        raise broken(f"numbers have at most {_MAX_DIGITS:,} digits", value=longest, hint="write a shorter number")
+    if len(long) > _MAX_LONG_NUMBERS:
+        rule = f"at most {_MAX_LONG_NUMBERS} numbers have a hundred digits or more"
+        raise broken(rule, value=f"{len(long):,}", hint="write shorter numbers")
+
+
+def _check_depth(outside: bytes) -> None:
+    brackets = outside.translate(_TO_STEPS, _NOT_BRACKETS)
     depth = max(accumulate(array("b", brackets)), default=0)
     if depth > MAX_DEPTH:
         rule = f"objects and arrays nest at most {MAX_DEPTH} deep"

@@ -101,6 +101,20 @@ def ddpm_coefficients(alpha: float, alpha_prev: float, *, prediction: str, limit
     return Coefficients(sample + original * to_x0.original_sample, original * to_x0.original_output, 0.0, 1.0)
 
 
+def guided_coefficients(
+    weights: Coefficients, alpha: float, *, prediction: str, bound: float | None = None
+) -> tuple[float, ...]:
+    """A step's constants in the order of `raccord.kernels.guided_step.COEFFICIENTS`.
+
+    Args:
+        weights: of the step, `limited` where there is a bound.
+        alpha, prediction: as `ddim_coefficients`.
+        bound: x_0 is clipped to plus or minus this; None = not clipped.
+    """
+    to_x0 = conversion(prediction, alpha)
+    return (*weights, to_x0.original_sample, to_x0.original_output, math.inf if bound is None else bound)
+
+
 def ddpm_deviation(
     alpha: float, alpha_prev: float, *, variance: str, predicted: Tensor | None = None
 ) -> float | Tensor:

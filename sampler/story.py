@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict
 from typing import Any, NamedTuple
 
@@ -18,16 +18,14 @@ from PIL import Image
 from torch import Tensor
 
 from raccord.kernels.noise import NOISE_VERSION
-from raccord.sampler.bank import EntityMemory
+from raccord.sampler.bank import EntityMemory, memory_from_bytes, memory_to_bytes
 from raccord.sampler.calibration import Calibration
+from raccord.sampler.casting import CASTING_VERSION, cast_entity, check_memory, made_from
 from raccord.sampler.conditioning import FrameConditioning, frame_conditioning
 from raccord.sampler.diffusers_pipeline import Model
-from raccord.sampler.plan import Entity, Frame, Item, Plan
-from raccord.sampler.presence import AttentionRecord, presence, salient_cells
+from raccord.sampler.plan import Frame, Plan
+from raccord.sampler.presence import presence
 from raccord.sampler.trajectory import Denoiser, Progress, Run
-
-# The entity stands in the middle of its casting picture.
-_CASTING_BOX = (0.25, 0.25, 0.75, 0.75)
 
 
 class DrawnFrame(NamedTuple):
@@ -80,6 +78,7 @@ class Story:
         self.eta = self.calibration.eta if eta is None else eta
         self.memories: dict[str, EntityMemory] = {}
         self._frames = {frame.id: frame for frame in plan.frames}
+        self._entities = {entity.id: entity for entity in plan.entities}
         self._denoiser = Denoiser(
             self.model,
             plan,
@@ -101,9 +100,6 @@ class Story:
         frame = self._frames[frame_id]
         here = {item.entity for item in frame.items}
         parts = {
-            "seed": self.plan.seed,
-            "size": list(self.plan.size),
-            "style": self.plan.style,
             "frame": frame.model_dump(mode="json"),
             "entities": [e.model_dump(mode="json") for e in self.plan.entities if e.id in here],
             "masks": {
@@ -111,31 +107,65 @@ class Story:
                 for (name, entity), mask in self.masks.items()
                 if name == frame_id
             },
-            "steps": self.steps,
-            "guidance": self.guidance,
-            "eta": self.eta,
-            "backend": self._denoiser.controller.backend,
-            "scheduler": [type(self._denoiser.scheduler).__name__, self._denoiser.scheduler.to_json_string()],
-            "calibration": asdict(self.calibration),
-            "weights": self.model.weights_hash(),
-            "versions": {"noise": NOISE_VERSION, **self.model.versions()},
-            "machine": [str(self.model.device), str(self.model.dtype), torch.get_num_threads()],
+            "casting_version": CASTING_VERSION,
+            **self._common(),
         }
         return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()
 
-    def cast(self, entity_ids: Iterable[str] | None = None, *, progress: Progress | None = None) -> None:
+    def made_from(self, entity_id: str) -> dict[str, str]:
+        """Everything an entity's memory depends on, name -> value: two equal ones mean one memory, bit for bit.
+
+        Raises:
+            KeyError: the plan has no such entity.
+        """
+        return made_from(self._entities[entity_id], self._common())
+
+    def cast(
+        self,
+        entity_ids: Iterable[str] | None = None,
+        *,
+        progress: Progress | None = None,
+        keep: Callable[[str], None] | None = None,
+    ) -> None:
         """Cast entities that have not been cast yet: choose each one's noise and fill its memory.
 
         Args:
             entity_ids: which entities; None = all that stand in some frame.
             progress: called with (steps done, steps in all, what).
+            keep: called with an entity's id as soon as its memory is there.
         """
         standing = {item.entity for frame in self.plan.frames for item in frame.items}
         wanted = standing if entity_ids is None else set(entity_ids)
         missing = [entity for entity in self.plan.entities if entity.id in wanted and entity.id not in self.memories]
-        with self._denoiser.controller:
+        with self._denoiser.controller, torch.no_grad():
             for entity in missing:
-                self.memories[entity.id] = self._cast_one(entity, progress)
+                origin = self.made_from(entity.id)
+                self.memories[entity.id] = cast_entity(
+                    self._denoiser, entity, self.calibration, origin=origin, progress=progress
+                )
+                if keep is not None:
+                    keep(entity.id)
+
+    def memory_bytes(self, entity_id: str) -> bytes:
+        """The memory of a cast entity as the bytes of a safetensors file, for `remember` in a later run.
+
+        Raises:
+            KeyError: the entity has not been cast.
+        """
+        return memory_to_bytes(self.memories[entity_id])
+
+    def remember(self, data: bytes) -> str:
+        """Take back what `memory_bytes` gave, so that the entity is not cast again; returns the entity's id.
+
+        Raises:
+            ValueError: the bytes are not a memory, or it was cast for another entity, model or setting; says which.
+        """
+        memory = memory_from_bytes(data)
+        if memory.entity not in self._entities:
+            raise ValueError(f"the memory is that of {memory.entity[:80]!r}, whom the plan does not have")
+        check_memory(memory, self._denoiser, self.calibration, origin=self.made_from(memory.entity))
+        self.memories[memory.entity] = memory
+        return memory.entity
 
     @torch.no_grad()
     def frame(self, frame_id: str, *, progress: Progress | None = None) -> DrawnFrame:
@@ -150,6 +180,7 @@ class Story:
         self.cast(entities, progress=progress)
         calls = self.unet_calls
         conditioning = self._conditioning(frame, {entity: m for (f, entity), m in self.masks.items() if f == frame_id})
+        self._denoiser.pool.retain((*conditioning.texts, *conditioning.negatives))
         with self._denoiser.controller:
             latent, report = self._draw(frame, conditioning, progress)
         pixels = self.model.decode(latent)
@@ -157,6 +188,23 @@ class Story:
         report["warnings"] = self._warnings(conditioning)
         digest = hashlib.sha256(pixels.tobytes()).hexdigest()
         return DrawnFrame(frame_id, Image.fromarray(pixels), digest, report)
+
+    def _common(self) -> dict[str, Any]:
+        """What every picture of the story depends on, besides its own part of the plan."""
+        return {
+            "seed": self.plan.seed,
+            "size": list(self.plan.size),
+            "style": self.plan.style,
+            "steps": self.steps,
+            "guidance": self.guidance,
+            "eta": self.eta,
+            "backend": self._denoiser.controller.backend,
+            "scheduler": [type(self._denoiser.scheduler).__name__, self._denoiser.scheduler.to_json_string()],
+            "calibration": asdict(self.calibration),
+            "weights": self.model.weights_hash(),
+            "versions": {"noise": NOISE_VERSION, **self.model.versions()},
+            "machine": [str(self.model.device), str(self.model.dtype), torch.get_num_threads()],
+        }
 
     def _conditioning(self, frame: Frame, masks: Mapping[str, np.ndarray] | None = None) -> FrameConditioning:
         width, beta = self._denoiser.shape[2], self.calibration.beta
@@ -179,35 +227,6 @@ class Story:
             if tokens > most:
                 found.append(f"the text encoder hears {most} of the {tokens} tokens of {text[:60]!r}; shorten it")
         return found
-
-    @torch.no_grad()
-    def _cast_one(self, entity: Entity, progress: Progress | None) -> EntityMemory:
-        settings, denoiser = self.calibration, self._denoiser
-        frame = Frame(
-            id="casting",
-            prompt=entity.card,
-            background=settings.casting_background,
-            items=(Item(entity=entity.id, box=_CASTING_BOX),),
-        )
-        conditioning = self._conditioning(frame)
-        check = min(settings.casting_steps, self.steps)
-        keep = settings.bank_weight > 0
-        total = settings.casting_candidates * check + (self.steps if keep else 0)
-        what = f"casting {entity.name}"
-        found: list[float] = []
-        records: list[AttentionRecord] = []
-        for key in range(settings.casting_candidates):
-            run = Run(conditioning, {}, {entity.id: key}, {}, what, key * check, total, progress)
-            _, record = denoiser.run(run, denoiser.noise(run), 0, check, record=True)
-            found.append(float(presence(record, conditioning)[0]))
-            records.append(record)
-        best = max(range(len(found)), key=lambda key: (found[key], -key))
-        tokens: dict[tuple[str, int], Tensor] = {}
-        if keep:
-            cells = salient_cells(records[best], conditioning, 1, settings.memory_budget)
-            run = Run(conditioning, {}, {entity.id: best}, {}, what, len(found) * check, total, progress)
-            denoiser.run(run, denoiser.noise(run), 0, self.steps, cells=cells, tokens=tokens)
-        return EntityMemory(entity.id, best, found[best], tuple(found), tokens)
 
     def _draw(
         self, frame: Frame, conditioning: FrameConditioning, progress: Progress | None

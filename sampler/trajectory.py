@@ -7,17 +7,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
+from raccord.kernels.guided_step import guided_step
 from raccord.sampler.bank import EntityMemory
 from raccord.sampler.conditioning import FrameConditioning
 from raccord.sampler.diffusers_attention import Capture, Controller, Row
 from raccord.sampler.diffusers_pipeline import Model
 from raccord.sampler.diffusers_schedulers import DDIMScheduler, DDPMScheduler
-from raccord.sampler.noise import flat_colour, start_noise, step_noise
+from raccord.sampler.noise import flat_colour, keyed_step_noise, start_noise, step_noise
 from raccord.sampler.plan import Plan
 from raccord.sampler.presence import AttentionRecord, presence
 from raccord.sampler.regions import latent_box
@@ -59,6 +60,20 @@ class Run:
             self.progress(self.done + index + 1, self.total, self.what)
 
 
+class Outputs(NamedTuple):
+    """The model's outputs without and with the text, each float32 [C, height, width], and the guidance between them: a
+    number, or a map [1, height, width].
+    """
+
+    unconditional: Tensor
+    conditional: Tensor
+    guidance: Tensor | float
+
+    def guided(self) -> Tensor:
+        """The one output they stand for (classifier-free guidance, arXiv 2207.12598, eq. 6)."""
+        return self.unconditional + self.guidance * (self.conditional - self.unconditional)
+
+
 class Denoiser:
     """Runs trajectories of one plan on one model with fixed settings.
 
@@ -91,11 +106,13 @@ class Denoiser:
         self.guidance = guidance
         self.guidance_rescale = guidance_rescale
         self.eta = eta
+        self.backend = backend
         self.shape = model.latent_shape(plan.size)
         self.scheduler = model.scheduler(steps)
+        self._coefficients = self._all_coefficients()
         self.unet_calls = 0
-        self._pool = TextPool(model.encode)
-        self.controller = Controller(model.unet, self._pool, bank_weight=bank_weight, backend=backend)
+        self.pool = TextPool(model.encode)
+        self.controller = Controller(model.unet, self.pool, bank_weight=bank_weight, backend=backend)
 
     def noise(self, run: Run) -> Tensor:
         """Initial sample float32 [C, height, width] of a run."""
@@ -140,14 +157,14 @@ class Denoiser:
             if cells is not None and index > 0:
                 control.capture = Capture(row=1, cells=cells, tokens={})
             try:
-                prediction = self.predict(run, sample, timestep)
+                outputs = self.predict(run, sample, timestep)
                 if control.capture is not None and tokens is not None:
-                    tokens.update({(layer, timestep): value for layer, value in control.capture.tokens.items()})
+                    tokens.update({(layer, timestep): value.cpu() for layer, value in control.capture.tokens.items()})
             finally:
                 control.record, control.capture = None, None
             if bootstrap and index < _BOOTSTRAP_STEPS:
-                prediction = self._bootstrap(run, sample, timestep, bootstrap, prediction)
-            sample = self._step(run, prediction, index, sample)
+                outputs = self._bootstrap(run, sample, timestep, bootstrap, outputs)
+            sample = self._step(run, outputs, index, sample)
             if not torch.isfinite(sample).all():
                 raise FloatingPointError(
                     f"{run.what}: the sample became NaN or infinite at step {index + 1} of {self.steps} "
@@ -156,12 +173,12 @@ class Denoiser:
             run.tick(index)
         return sample, attention
 
-    def predict(self, run: Run, sample: Tensor, timestep: int) -> Tensor:
-        """Guided model output float32 [C, height, width] for the frame of `run`."""
+    def predict(self, run: Run, sample: Tensor, timestep: int) -> Outputs:
+        """The model's outputs for the frame of `run`; where they are rescaled, the rescaled output twice."""
         conditioning = run.conditioning
         texts = (conditioning.negatives[0], conditioning.texts[0])
         self.controller.rows = (Row(conditioning, False, {}), Row(conditioning, True, run.memories))
-        hidden = torch.stack([self._pool.hidden(text) for text in texts])
+        hidden = torch.stack([self.pool.hidden(text) for text in texts])
         added = self.model.added_conditions(texts, self.plan.size)
         scheduler_input = self.scheduler.scale_model_input(sample, timestep)
         self.unet_calls += 1
@@ -170,11 +187,13 @@ class Denoiser:
             unconditional, conditional = self.model.predict(torch.stack([scheduler_input] * 2), moment, hidden, added)
         finally:
             self.controller.rows = None
-        guided = unconditional + self._guidance_map(conditioning, sample) * (conditional - unconditional)
+        outputs = Outputs(unconditional, conditional, self._guidance_map(conditioning, sample))
         if self.guidance_rescale > 0:
+            guided = outputs.guided()
             ratio = conditional.std() / guided.std()
             guided = guided * (1.0 + self.guidance_rescale * (ratio - 1.0))
-        return guided
+            return Outputs(guided, guided, 1.0)
+        return outputs
 
     def _guidance_map(self, conditioning: FrameConditioning, sample: Tensor) -> Tensor | float:
         """The guidance scale, times an item's weight inside the item."""
@@ -187,26 +206,44 @@ class Denoiser:
             factor = factor + (weight - 1.0) * share[number]
         return self.guidance * factor.view(1, height, width).to(sample)
 
-    def _step(self, run: Run, prediction: Tensor, index: int, sample: Tensor) -> Tensor:
+    def _all_coefficients(self) -> Tensor | None:
+        """The coefficients of all steps [steps, 7], or None where one call of the kernel is not a whole step."""
+        rows = [self.scheduler.guided_coefficients(step, eta=self.eta) for step in self.scheduler.timesteps.tolist()]
+        known = [row for row in rows if row is not None]
+        if len(known) < len(rows):
+            return None
+        device = self.model.device
+        return torch.stack(known).to(device, torch.float32 if device.type == "mps" else torch.float64)
+
+    def _step(self, run: Run, outputs: Outputs, index: int, sample: Tensor) -> Tensor:
         timesteps = self.scheduler.timesteps
-        noise = None
+        destination = int(timesteps[index + 1]) if index + 1 < len(timesteps) else -1
+        key = (self.plan.seed, destination, run.conditioning.frame, run.keys, run.tries)
         stochastic = self.eta > 0 or isinstance(self.scheduler, DDPMScheduler)
+        if self._coefficients is not None:
+            noise = keyed_step_noise(*key, shape=self.shape) if stochastic else None
+            if isinstance(noise, Tensor):
+                noise = noise[None].to(sample)
+            scale = outputs.guidance
+            return guided_step(
+                sample[None],
+                outputs.unconditional[None],
+                outputs.conditional[None],
+                scale[None] if isinstance(scale, Tensor) else scale,
+                self._coefficients[index],
+                noise=noise,
+                backend=self.backend,
+            )[0]
+        kwargs: dict[str, Any] = {}
         if stochastic:
-            destination = int(timesteps[index + 1]) if index + 1 < len(timesteps) else -1
-            frame = run.conditioning.frame
-            noise = step_noise(self.plan.seed, destination, frame, run.keys, run.tries, shape=self.shape)[None].to(
-                sample
-            )
-        kwargs: dict[str, Any] = {"variance_noise": noise} if stochastic else {}
+            kwargs["variance_noise"] = step_noise(*key, shape=self.shape)[None].to(sample)
         if isinstance(self.scheduler, DDIMScheduler):
             kwargs["eta"] = self.eta
-        step = self.scheduler.step(prediction[None], timesteps[index], sample[None], return_dict=False, **kwargs)
-        return step[0][0]
+        moment = timesteps[index]
+        return self.scheduler.step(outputs.guided()[None], moment, sample[None], return_dict=False, **kwargs)[0][0]
 
-    def _bootstrap(
-        self, run: Run, sample: Tensor, timestep: int, numbers: frozenset[int], prediction: Tensor
-    ) -> Tensor:
-        """Inside the boxes of `numbers`, the output the model gives when all around is one flat noised colour."""
+    def _bootstrap(self, run: Run, sample: Tensor, timestep: int, numbers: frozenset[int], outputs: Outputs) -> Outputs:
+        """Inside the boxes of `numbers`, the outputs the model gives when all around is one flat noised colour."""
         channels, height, width = self.shape
         frame = run.conditioning.frame
         flat = flat_colour(self.plan.seed, frame.id, channels).to(sample).expand_as(sample)
@@ -217,13 +254,17 @@ class Denoiser:
             inside = torch.zeros_like(sample)
             inside[:, y0:y1, x0:x1] = 1.0
             alone = self.predict(run, inside * sample + (1.0 - inside) * noised, timestep)
-            prediction = torch.where(inside > 0, alone, prediction)
-        return prediction
+            outputs = outputs._replace(
+                unconditional=torch.where(inside > 0, alone.unconditional, outputs.unconditional),
+                conditional=torch.where(inside > 0, alone.conditional, outputs.conditional),
+            )
+        return outputs
 
     def guide(self, run: Run, sample: Tensor, timestep: int, numbers: frozenset[int]) -> Tensor:
         """One move of the sample up the gradient of the missing items' presence."""
         control = self.controller
-        with torch.enable_grad():
+        # a compiled UNet has no gradient through planned attention
+        with torch.enable_grad(), torch.compiler.set_stance("force_eager"):
             moved = sample.detach().requires_grad_()
             control.record, control.record_row = AttentionRecord(), 1
             try:

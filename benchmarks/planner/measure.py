@@ -4,7 +4,10 @@ import itertools
 from collections import Counter
 
 from raccord.planner.geometry import Constraint, holds, inside, overlap, overlap_allowed
-from raccord.planner.scene import Scene, Shot
+from raccord.planner.looks import card_looks
+from raccord.planner.scene import GRID, Placed, Scene, Shot
+from raccord.planner.world import World
+from raccord.sampler.plan import Plan
 
 # Counted things: (right, all) by name.
 Score = dict[str, tuple[int, int]]
@@ -69,6 +72,57 @@ def _boxes(shot: Shot, add) -> None:
         add("overlaps", overlap(boxes[i], boxes[j]) <= overlap_allowed(i, j, constraints))
     for box in boxes:
         add("inside", inside(box) == box)
+
+
+def score_plan(plan: Plan, truth: Scene, world: World) -> Score:
+    """Count what a plan got right: the four predicates of LMD (arXiv 2305.13655) and what else an issue asks for.
+
+    Returns:
+        numeracy: (frame, kind) pairs with as many items of the kind as the story tells.
+        attribution: entities with exactly the looks told.
+        spatial: relations told that the boxes of the plan satisfy.
+        negation: entities told to wear nothing that wear nothing, and those absent from a frame that are not in it.
+        coreference: frames that show exactly the right entities; actions: items that do what is told.
+        places: frames in the right setting, at the right time, in the right weather.
+        no_overlap: pairs of items that keep apart; in_frame: boxes inside the frame.
+    """
+    right: Counter[str] = Counter()
+    count: Counter[str] = Counter()
+
+    def add(name: str, good: int, total: int = 1) -> None:
+        right[name] += good
+        count[name] += total
+
+    names = {entity.id: entity.name for entity in plan.entities}
+    found = {entity.name: entity.card for entity in plan.entities}
+    told = {being.name: being.card for being in truth.entities}
+    kinds = {name: card_looks(card, world)[0] for name, card in (found | told).items()}
+    add("attribution", sum(found.get(name) == card for name, card in told.items()), len(told))
+    bare = [name for name, card in told.items() if " with " not in card]
+    add("negation", sum(" with " not in found.get(name, " with ") for name in bare), len(bare))
+    for frame, true in zip(plan.frames, truth.frames, strict=True):
+        present = {names[item.entity]: item for item in frame.items}
+        expected = {item.entity: item for item in true.items}
+        counted = Counter(kinds[name] for name in present)
+        wanted = Counter(kinds[name] for name in expected)
+        add("numeracy", sum(counted[kind] == wanted[kind] for kind in counted | wanted), len(counted | wanted))
+        absent = told.keys() - expected.keys()
+        add("negation", len(absent - present.keys()), len(absent))
+        add("coreference", present.keys() == expected.keys())
+        add("places", frame.background == world.backgrounds[true.background])
+        add("actions", sum(n in present and present[n].action == i.action for n, i in expected.items()), len(expected))
+        boxes = {name: _cells(item.box) for name, item in present.items()}
+        for relation in true.relations:
+            both = {relation.subject, relation.object} <= boxes.keys()
+            add("spatial", both and holds(relation.relation, boxes[relation.subject], boxes[relation.object]))
+        shown = [Placed(entity=name, action="-", box=box) for name, box in boxes.items()]
+        _boxes(true.model_copy(update={"items": tuple(shown)}), add)
+    return {name: (right[name], total) for name, total in count.items()}
+
+
+def _cells(box: tuple[float, float, float, float]) -> tuple[int, int, int, int]:
+    left, top, right, bottom = (round(side * GRID) for side in box)
+    return left, top, right - left, bottom - top
 
 
 def total(scores: list[Score]) -> dict[str, float]:

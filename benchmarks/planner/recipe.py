@@ -7,10 +7,18 @@ from training import Run
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerBase
 
 # First the language and a careless layout, then an adapter that corrects the layout.
-BASE = Run(layout="careless", steps=850, batch=16, rate=3e-3, warmup=50, box_weight=0.1)
+BASE = Run(
+    layout="careless",
+    steps=650,
+    batch=16,
+    rate=3e-3,
+    warmup=40,
+    box_weight=0.2,
+    curriculum=((0.3, 1), (0.6, 2), (0.85, 4), (1.0, 8)),
+)
 ADAPTER = Run(
     layout="careful",
-    steps=400,
+    steps=250,
     batch=16,
     rate=5e-3,
     warmup=20,

@@ -13,11 +13,28 @@ memory.
 import torch
 from torch import Tensor
 
+from raccord.kernels import _library, _native
 from raccord.kernels._dispatch import Backend, Operation
 
 __all__ = ["OPERATION", "entity_attention"]
 
-OPERATION = Operation("entity_attention", {"reference": Backend("raccord.kernels.entity_attention.reference")})
+_CPU_DTYPES = (torch.float32, torch.bfloat16)
+
+
+def _cpu_accepts(*, device: torch.device, dtype: torch.dtype, gradient: bool) -> list[str]:
+    reasons = [] if device.type == "cpu" else [f"it computes on the CPU and the query is on {device}"]
+    if dtype not in _CPU_DTYPES:
+        reasons.append(f"it takes float32 and bfloat16, and the query is {dtype}")
+    return [*reasons, "it has no derivative: call it under torch.no_grad()"] if gradient else reasons
+
+
+OPERATION = Operation(
+    "entity_attention",
+    {
+        "cpu": Backend("raccord.kernels.entity_attention.native", lambda: list(_native.reasons()), _cpu_accepts),
+        "reference": Backend("raccord.kernels.entity_attention.reference"),
+    },
+)
 
 
 def entity_attention(
@@ -36,7 +53,7 @@ def entity_attention(
     scale: float | None = None,
     backend: str | None = None,
 ) -> Tensor:
-    """Self-attention under an owner map, extended by a per-entity bank. Differentiable in `query`.
+    """Self-attention under an owner map, extended by a per-entity bank. Differentiable.
 
     Args:
         query: [B, N, H, D], N = height * width positions in row-major order; float16, bfloat16, float32 or float64.
@@ -62,18 +79,41 @@ def entity_attention(
     """
     _check(query, key, value, owner, visible, bank_key, bank_value, bank_segments, bank_weight, height, width)
     scale = query.shape[-1] ** -0.5 if scale is None else scale
-    return OPERATION.choose(backend)(
-        query,
-        key,
-        value,
-        owner,
-        visible,
-        bank_key,
-        bank_value,
-        bank_segments,
-        bank_weight=bank_weight,
-        scale=scale,
-    )
+    tensors = (query, key, value, owner, visible, bank_key, bank_value, bank_segments)
+    if torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors):
+        # plain torch, which every tracer and autograd can follow
+        return _run(*tensors, bank_weight, scale, backend, gradient=True)
+    return _ATTEND(*tensors, bank_weight, scale, backend)
+
+
+def _run(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    owner: Tensor,
+    visible: Tensor,
+    bank_key: Tensor,
+    bank_value: Tensor,
+    bank_segments: Tensor,
+    bank_weight: float,
+    scale: float,
+    backend: str | None = None,
+    *,
+    gradient: bool = False,
+) -> Tensor:
+    if query.device.type == "cpu":
+        _check_values(owner, visible.shape[-1], bank_segments, bank_key.shape[0])
+    implementation = OPERATION.choose(backend, device=query.device, dtype=query.dtype, gradient=gradient)
+    operands = (query, key, value, owner, visible, bank_key, bank_value, bank_segments)
+    return implementation(*operands, bank_weight=bank_weight, scale=scale).contiguous()
+
+
+_ATTEND = _library.define(
+    "entity_attention(Tensor query, Tensor key, Tensor value, Tensor owner, Tensor visible, Tensor bank_key, "
+    "Tensor bank_value, Tensor bank_segments, float bank_weight, float scale, str? backend=None) -> Tensor",
+    _run,
+    lambda query, *_: torch.empty_like(query, memory_format=torch.contiguous_format),
+)
 
 
 def _check(
@@ -119,11 +159,12 @@ def _check(
         )
     if not 0 <= bank_weight < float("inf"):
         raise ValueError(f"bank_weight must be finite and >= 0, got {bank_weight}")
-    if owner.device.type == "cpu":
-        if owner.numel() and int(owner.max()) >= kinds:
-            raise ValueError(f"owner names entity {int(owner.max())} but visible knows only 0..{kinds - 1}")
-        start, length = bank_segments[..., 0], bank_segments[..., 1]
-        if bool((start < 0).any()) or bool((length < 0).any()) or bool((start + length > bank_key.shape[0]).any()):
-            raise ValueError(
-                f"bank_segments must lie in the bank of M = {bank_key.shape[0]} tokens, got {bank_segments.tolist()}"
-            )
+
+
+def _check_values(owner: Tensor, kinds: int, bank_segments: Tensor, tokens: int) -> None:
+    if owner.numel() and int(owner.max()) >= kinds:
+        raise ValueError(f"owner names entity {int(owner.max())} but visible knows only 0..{kinds - 1}")
+    if any(
+        start < 0 or length < 0 or start + length > tokens for row in bank_segments.tolist() for start, length in row
+    ):
+        raise ValueError(f"bank_segments must lie in the bank of M = {tokens} tokens, got {bank_segments.tolist()}")

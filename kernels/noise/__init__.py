@@ -34,7 +34,7 @@ from torch import Tensor
 from raccord.kernels import _native
 from raccord.kernels._dispatch import Backend, Operation, interpreted, triton_reasons
 
-__all__ = ["NOISE_VERSION", "OPERATION", "gaussian"]
+__all__ = ["NOISE_VERSION", "OPERATION", "gaussian", "stream_rows"]
 
 NOISE_VERSION = 1
 
@@ -106,11 +106,11 @@ def gaussian(
     if not 1 <= len(sizes) <= 3:
         raise ValueError(f"shape must be (C,), (C, L) or (C, H, W), got {len(sizes)} sizes: {tuple(sizes)}")
     channels, height, width = sizes[0], sizes[1] if len(sizes) == 3 else 1, sizes[-1] if len(sizes) > 1 else 1
-    rows = _rows(seed, purpose, streams, steps, origin, height, width)
+    rows = stream_rows(seed, purpose, streams, steps, origin=origin, height=height, width=width)
     implementation = OPERATION.choose(backend, device=device)
     if math.prod(sizes) * len(rows) == 0:
         return torch.empty((len(rows), *sizes), dtype=dtype, device=device)
-    field = implementation(torch.tensor(rows, dtype=torch.int64), (channels, height, width), device)
+    field = implementation(rows, (channels, height, width), device)
     return field.view(len(rows), *sizes).to(dtype)
 
 
@@ -119,36 +119,48 @@ def _indexed(device: torch.device) -> torch.device:
     return device if device.type == "cpu" or device.index is not None else torch.empty(0, device=device).device
 
 
-def _rows(
+def stream_rows(
     seed: SupportsIndex,
     purpose: str,
     streams: Sequence[str | SupportsIndex],
     steps: Sequence[SupportsIndex],
-    origin: Sequence[tuple[SupportsIndex, SupportsIndex]] | None,
+    *,
+    origin: Sequence[tuple[SupportsIndex, SupportsIndex]] | None = None,
     height: int,
     width: int,
-) -> list[list[int]]:
-    """What a backend needs of each stream: low and high word of the key, step, first y, first x."""
+) -> Tensor:
+    """What a backend needs of each stream, int64 [R, 5] on the CPU: low and high word of the key, step, first y and x.
+
+    Arguments and errors as `gaussian`; `height` and `width` are those of the noise wanted.
+    """
     seed = _integer("seed", seed, range(2**63))
     if not isinstance(purpose, str):
         raise TypeError(f"purpose must be a string, got {type(purpose).__name__} {purpose!r}")
     streams, steps = _listed("streams", streams), _listed("steps", steps)
-    origin = [(0, 0)] * len(streams) if origin is None else _listed("origin", origin)
-    if not len(streams) == len(steps) == len(origin):
+    corners = None if origin is None else _corners(_listed("origin", origin), height, width)
+    if not len(streams) == len(steps) == len(steps if corners is None else corners):
         raise ValueError(
             f"streams, steps and origin go together, one each for every stream; their lengths are {len(streams)}, "
-            f"{len(steps)} and {len(origin)}"
+            f"{len(steps)} and {len(streams if corners is None else corners)}"
         )
     rows = []
-    for index, (stream, step, corner) in enumerate(zip(streams, steps, origin, strict=True)):
+    for index, (stream, step) in enumerate(zip(streams, steps, strict=True)):
+        key = _key(seed, purpose, stream, f"streams[{index}]")
+        y, x = (0, 0) if corners is None else corners[index]
+        rows.append([key & 0xFFFFFFFF, key >> 32, _integer(f"steps[{index}]", step, _WORD), y, x])
+    return torch.tensor(rows, dtype=torch.int64).view(-1, 5)
+
+
+def _corners(origin: list, height: int, width: int) -> list[tuple[int, int]]:
+    allowed = [range(_WORD.start, _WORD.stop - max(size - 1, 0)) for size in (height, width)]
+    found = []
+    for index, corner in enumerate(origin):
         corner = _listed(f"origin[{index}]", corner)
         if len(corner) != 2:
             raise ValueError(f"origin[{index}] must be a pair (y, x) of integers, got {corner!r}")
-        key = _key(seed, purpose, stream, f"streams[{index}]")
-        y = _integer(f"origin[{index}][0]", corner[0], range(_WORD.start, _WORD.stop - max(height - 1, 0)))
-        x = _integer(f"origin[{index}][1]", corner[1], range(_WORD.start, _WORD.stop - max(width - 1, 0)))
-        rows.append([key & 0xFFFFFFFF, key >> 32, _integer(f"steps[{index}]", step, _WORD), y, x])
-    return rows
+        y, x = (_integer(f"origin[{index}][{axis}]", corner[axis], allowed[axis]) for axis in (0, 1))
+        found.append((y, x))
+    return found
 
 
 def _key(seed: int, purpose: str, stream: str | SupportsIndex, where: str) -> int:

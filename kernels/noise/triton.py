@@ -11,6 +11,23 @@ _BLOCKS = 256
 
 
 @triton.jit
+def normal_blocks(table_ptr, key, block, y, c, step, BLOCKS: tl.constexpr):
+    """The normal values of BLOCKS counters, float32 [BLOCKS, 4]: a part of kernels, without a fused multiply-add."""
+    zero = tl.zeros([BLOCKS], tl.int32)
+    w0, w1, w2, w3 = tl.philox(key, block.to(tl.int32), y.to(tl.int32), c.to(tl.int32), zero + step)
+    words = tl.reshape(tl.join(tl.join(w0, w2), tl.join(w1, w3)), [BLOCKS, 4])
+
+    bits = ((words >> 1) | 1).to(tl.int32).to(tl.float32).to(tl.int32, bitcast=True)
+    coefficient_ptr = table_ptr + ((bits >> 19) - (127 << 4)) * 4
+    t = (bits & 0x7FFFF).to(tl.float32) * (1.0 / 524288.0)
+    z = tl.load(coefficient_ptr + 3) * t + tl.load(coefficient_ptr + 2)
+    z = z * t + tl.load(coefficient_ptr + 1)
+    z = z * t + tl.load(coefficient_ptr)
+    # The sign goes in as a bit: 0 - z would lose the minus of a zero.
+    return (z.to(tl.int32, bitcast=True) ^ (words << 31).to(tl.int32, bitcast=True)).to(tl.float32, bitcast=True)
+
+
+@triton.jit
 def _gaussian_kernel(
     out_ptr,
     streams_ptr,
@@ -39,18 +56,7 @@ def _gaussian_kernel(
     y = row % height
     c = row // height
 
-    zero = tl.zeros([BLOCKS], tl.int32)
-    w0, w1, w2, w3 = tl.philox(key, block.to(tl.int32), (y_first + y).to(tl.int32), c.to(tl.int32), zero + step)
-    words = tl.reshape(tl.join(tl.join(w0, w2), tl.join(w1, w3)), [BLOCKS, 4])
-
-    bits = ((words >> 1) | 1).to(tl.int32).to(tl.float32).to(tl.int32, bitcast=True)
-    coefficient_ptr = table_ptr + ((bits >> 19) - (127 << 4)) * 4
-    t = (bits & 0x7FFFF).to(tl.float32) * (1.0 / 524288.0)
-    z = tl.load(coefficient_ptr + 3) * t + tl.load(coefficient_ptr + 2)
-    z = z * t + tl.load(coefficient_ptr + 1)
-    z = z * t + tl.load(coefficient_ptr)
-    # The sign goes in as a bit: 0 - z would lose the minus of a zero.
-    z = (z.to(tl.int32, bitcast=True) ^ (words << 31).to(tl.int32, bitcast=True)).to(tl.float32, bitcast=True)
+    z = normal_blocks(table_ptr, key, block, y_first + y, c, step, BLOCKS)
 
     column = (block * 4 - x_first)[:, None] + tl.arange(0, 4)[None, :]
     offs_out = (r * channels * height + row)[:, None] * width + column

@@ -14,11 +14,28 @@ from typing import Literal, overload
 import torch
 from torch import Tensor
 
+from raccord.kernels import _library, _native
 from raccord.kernels._dispatch import Backend, Operation
+from raccord.kernels.regional_attention import reference
+from raccord.kernels.regional_attention.pack import PackedText, pack
 
-__all__ = ["OPERATION", "regional_attention"]
+__all__ = ["OPERATION", "PackedText", "pack", "regional_attention"]
 
-OPERATION = Operation("regional_attention", {"reference": Backend("raccord.kernels.regional_attention.reference")})
+_CPU_DTYPES = (torch.float32, torch.bfloat16)
+
+
+def _cpu_accepts(*, device: torch.device, dtype: torch.dtype) -> list[str]:
+    reasons = [] if device.type == "cpu" else [f"it computes on the CPU and the query is on {device}"]
+    return reasons if dtype in _CPU_DTYPES else [*reasons, f"it takes float32 and bfloat16, and the query is {dtype}"]
+
+
+OPERATION = Operation(
+    "regional_attention",
+    {
+        "cpu": Backend("raccord.kernels.regional_attention.native", lambda: list(_native.reasons()), _cpu_accepts),
+        "reference": Backend("raccord.kernels.regional_attention.reference"),
+    },
+)
 
 
 @overload
@@ -34,6 +51,7 @@ def regional_attention(
     scale: float | None = None,
     combine: str = "blend",
     return_lse: Literal[False] = False,
+    packed: PackedText | None = None,
     backend: str | None = None,
 ) -> Tensor: ...
 
@@ -51,6 +69,7 @@ def regional_attention(
     scale: float | None = None,
     combine: str = "blend",
     return_lse: Literal[True],
+    packed: PackedText | None = None,
     backend: str | None = None,
 ) -> tuple[Tensor, Tensor]: ...
 
@@ -67,22 +86,25 @@ def regional_attention(
     scale: float | None = None,
     combine: str = "blend",
     return_lse: bool = False,
+    packed: PackedText | None = None,
     backend: str | None = None,
 ) -> Tensor | tuple[Tensor, Tensor]:
-    """Attend from image positions to a pool of text tokens, region by region. Differentiable in `query`.
+    """Attend from image positions to a pool of text tokens, region by region. Differentiable.
 
     Args:
         query: [B, N, H, D], N = height * width positions in row-major order; float16, bfloat16, float32 or float64.
         key: [T, H, D], the pool's keys, same dtype as `query`.
         value: [T, H, D], the pool's values, same dtype as `query`.
         segments: int32 [B, S, 2], (start, length) into the pool; length 0 = the segment is absent.
-        weight: floating [B, S, N], >= 0 and finite; 0 = the position does not see the segment.
+        weight: floating [B, S, N], >= 0 and finite in float32; 0 = the position does not see the segment.
         height: rows of the attention grid.
         width: columns of the attention grid.
         scale: factor on q k^T, 1 / sqrt(D) by default.
         combine: "blend" (a weighted sum of one softmax per segment) or "joint" (one softmax, bias log w).
         return_lse: also return the log-sum-exp of the scaled scores of each segment (natural log, mean over heads), for
             every position whether it sees the segment or not; -inf for absent segments.
+        packed: `pack(key, value, segments)` of this key and value and at least these segments, made once a story: it
+            saves the CPU backend that work. No other backend reads it.
         backend: force a backend; None takes the first that can serve the call.
 
     Returns:
@@ -95,10 +117,13 @@ def regional_attention(
     """
     _check(query, key, value, segments, weight, height=height, width=width, combine=combine)
     scale = query.shape[-1] ** -0.5 if scale is None else scale
-    output, lse = OPERATION.choose(backend)(
-        query, key, value, segments, weight, scale=scale, combine=combine, return_lse=return_lse
-    )
-    return output if lse is None else (output, lse.float())
+    panels, spans = packed or (None, None)
+    operands = (query, key, value, segments, weight, panels, spans, scale, combine, return_lse, backend)
+    gradient = torch.is_grad_enabled() and any(x.requires_grad for x in (query, key, value, weight))
+    # nobody is tracing and nobody wants a gradient: straight to the backend, past the dispatcher
+    plain = type(query) is Tensor and not gradient and not torch.compiler.is_compiling()
+    output, lse = _run(*operands) if plain else _ATTEND(*operands)
+    return (output, lse) if return_lse else output
 
 
 def _check(
@@ -132,7 +157,103 @@ def _check(
         )
     if combine not in ("blend", "joint"):
         raise ValueError(f'combine must be "blend" or "joint", got {combine!r}')
-    if segments.numel() and segments.device.type == "cpu":
+    # the values of a tensor that is being traced are not known; the backends look at them again
+    known = segments.device.type == "cpu" and type(segments) is Tensor and not torch.compiler.is_compiling()
+    if segments.numel() and known:
         start, length = segments[..., 0], segments[..., 1]
         if bool((start < 0).any()) or bool((length < 0).any()) or bool((start + length > key.shape[0]).any()):
             raise ValueError(f"segments must lie inside the pool of T = {key.shape[0]} tokens, got {segments.tolist()}")
+
+
+def _run(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    segments: Tensor,
+    weight: Tensor,
+    panels: Tensor | None,
+    spans: Tensor | None,
+    scale: float,
+    combine: str,
+    return_lse: bool,
+    backend: str | None = None,
+) -> tuple[Tensor, Tensor]:
+    """(output, lse), the lse empty where it was not asked for."""
+    packed = None if panels is None or spans is None else PackedText(panels, spans)
+    output, lse = OPERATION.choose(backend, device=query.device, dtype=query.dtype)(
+        query, key, value, segments, weight, scale=scale, combine=combine, return_lse=return_lse, packed=packed
+    )
+    return output, weight.new_empty(0, dtype=torch.float32) if lse is None else lse.float()
+
+
+def _run_fake(query, key, value, segments, weight, panels, spans, scale, combine, return_lse, backend=None):
+    lse = weight.new_empty(weight.shape if return_lse else (0,), dtype=torch.float32)
+    return query.new_empty(query.shape), lse
+
+
+def _differentiate(
+    output_gradient: Tensor,
+    lse_gradient: Tensor,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    segments: Tensor,
+    weight: Tensor,
+    scale: float,
+    combine: str,
+    return_lse: bool,
+    wanted: list[bool],
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Gradients in query, key, value and weight, those that are wanted; scores are computed again, by the reference."""
+    inputs = [x.detach().requires_grad_(want) for x, want in zip((query, key, value, weight), wanted, strict=True)]
+    with torch.enable_grad():
+        outputs = reference.regional_attention(
+            *inputs[:3], segments, inputs[3], scale=scale, combine=combine, return_lse=return_lse
+        )
+    gradients = [output_gradient, lse_gradient]
+    used = [(x, g.to(x.dtype)) for x, g in zip(outputs, gradients, strict=True) if x is not None and x.requires_grad]
+    leaves = [x for x in inputs if x.requires_grad]
+    found: list[Tensor | None] = [None] * len(leaves)
+    if used and leaves:
+        found = list(torch.autograd.grad([x for x, _ in used], leaves, [g for _, g in used], allow_unused=True))
+    each = iter(found)
+    return tuple(  # pyright: ignore[reportReturnType]
+        x.new_empty(0) if not x.requires_grad else torch.zeros_like(x) if (g := next(each)) is None else g
+        for x in inputs
+    )
+
+
+def _differentiate_fake(
+    output_gradient, lse_gradient, query, key, value, segments, weight, scale, combine, lse, wanted
+):
+    inputs = zip((query, key, value, weight), wanted, strict=True)
+    return tuple(x.new_empty(x.shape if want else (0,)) for x, want in inputs)
+
+
+def _setup_context(ctx, inputs, output):
+    ctx.save_for_backward(*inputs[:5])
+    ctx.options = inputs[7:10]
+
+
+def _backward(ctx, output_gradient, lse_gradient):
+    needed = ctx.needs_input_grad
+    wanted = [needed[0], needed[1], needed[2], needed[4]]
+    found = _DIFFERENTIATE(output_gradient, lse_gradient, *ctx.saved_tensors, *ctx.options, wanted)
+    query, key, value, weight = (gradient if want else None for gradient, want in zip(found, wanted, strict=True))
+    return query, key, value, None, weight, *[None] * 6
+
+
+_TENSORS = "Tensor query, Tensor key, Tensor value, Tensor segments, Tensor weight"
+_ATTEND = _library.define(
+    f"regional_attention({_TENSORS}, Tensor? panels, Tensor? spans, float scale, str combine, bool return_lse, "
+    "str? backend=None) -> (Tensor, Tensor)",
+    _run,
+    _run_fake,
+)
+_DIFFERENTIATE = _library.define(
+    f"regional_attention_backward(Tensor output_gradient, Tensor lse_gradient, {_TENSORS}, float scale, str combine, "
+    "bool return_lse, bool[4] wanted) -> (Tensor, Tensor, Tensor, Tensor)",
+    _differentiate,
+    _differentiate_fake,
+)
+torch.library.register_autograd("raccord::regional_attention", _backward, setup_context=_setup_context)

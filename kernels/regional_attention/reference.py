@@ -14,8 +14,12 @@ def regional_attention(
     scale: float,
     combine: str,
     return_lse: bool,
+    packed: object = None,
 ) -> tuple[Tensor, Tensor | None]:
-    """One loop over rows, one over segments; arithmetic in float32, or float64 when the query is float64."""
+    """One loop over rows, one over segments; arithmetic in float32, or float64 when the query is float64.
+
+    `packed` is another backend's layout of key and value and not read here.
+    """
     positions = query.shape[1]
     compute = torch.float64 if query.dtype == torch.float64 else torch.float32
     spans = segments.tolist()

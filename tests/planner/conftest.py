@@ -22,7 +22,21 @@ class FlatStory:
     def __init__(self, plan, *, steps=25, guidance=None, delay=0.0):
         self.plan, self.steps, self.delay = plan, steps, delay
         self.guidance = 4.0 if guidance is None else guidance
-        self.drawn = []
+        self.drawn, self.cast_now, self.memories = [], [], {}
+
+    def made_from(self, entity_id):
+        entity = next(entity for entity in self.plan.entities if entity.id == entity_id)
+        return {"entity": entity.id, "card": entity.card, "seed": str(self.plan.seed), "steps": str(self.steps)}
+
+    def memory_bytes(self, entity_id):
+        return self.memories[entity_id]
+
+    def remember(self, data):
+        origin = json.loads(data)
+        if origin != self.made_from(origin["entity"]):
+            raise ValueError("cast with another seed")
+        self.memories[origin["entity"]] = data
+        return origin["entity"]
 
     def frame_key(self, frame_id):
         frame = next(frame for frame in self.plan.frames if frame.id == frame_id)
@@ -34,9 +48,16 @@ class FlatStory:
         ]
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
-    def cast(self, entity_ids=None, *, progress=None):
-        if progress:
-            progress(1, 1, "casting")
+    def cast(self, entity_ids=None, *, progress=None, keep=None):
+        for entity_id in entity_ids or ():
+            if entity_id in self.memories:
+                continue
+            if progress:
+                progress(1, 1, "casting")
+            self.cast_now.append(entity_id)
+            self.memories[entity_id] = json.dumps(self.made_from(entity_id)).encode()
+            if keep:
+                keep(entity_id)
 
     def frame(self, frame_id, *, progress=None):
         frame = next(frame for frame in self.plan.frames if frame.id == frame_id)
@@ -84,6 +105,11 @@ class FlatModel:
     def drawn(self):
         """Ids drawn by the story opened last."""
         return self.stories[-1].drawn
+
+    @property
+    def cast(self):
+        """Ids of the entities cast by the story opened last."""
+        return self.stories[-1].cast_now
 
 
 @pytest.fixture

@@ -18,18 +18,38 @@ from raccord.planner.world import World, write_world
 from raccord.sampler.plan import read_plan, write_plan
 
 WORDS = ("a", "the", "red", "cat", "ball", "she", "meets", "sits", "in", "snow", "then", "and", "is", "of", "left")
+PLACES = {
+    f"{setting}{time}{weather}": f"an empty {setting}{time}{weather}"
+    for setting in ("snow", "beach")
+    for time in ("", " night")
+    for weather in ("", " rain")
+}
+WORN = ("none", "hat")
 WORLD = World(
-    cards=("a cat", "a red cat", "a ball"),
+    creatures=("cat",),
+    things=("ball",),
+    kinds={"cat": "cat", "ball": "ball"},
+    plurals={"cats": "cat", "balls": "ball"},
+    colours=("red",),
+    patterns={"striped": "striped"},
+    accessories={"hat": "hat"},
+    sizes={"small": "small"},
+    settings={"snow": "snow", "beach": "beach"},
+    times={"day": "day", "night": "night"},
+    weathers={"clear": "clear", "rain": "rain"},
+    indoors=(),
+    backgrounds=PLACES,
+    places={place: f"in the {place}" for place in PLACES},
     creature_actions=("standing", "sitting"),
     thing_actions=("standing there",),
-    backgrounds={"snow": "an empty snowy field", "beach": "an empty beach"},
-    places={"snow": "in the snow", "beach": "on a beach"},
-    kinds={"cat": "cat", "ball": "ball"},
-    things=("ball",),
-    colours=("red",),
-    accessories=("hat",),
+    poses={"standing": "standing", "sitting": "sitting", "standing there": "standing"},
     action_words={"sits": "sitting"},
-    setting_words={"snow": "snow"},
+    verbs=("meets",),
+    forms={"sat": "sits"},
+    floating=(),
+    aspects={
+        f"{kind}, {pose}, {worn}": 0.8 for kind in ("cat", "ball") for pose in ("standing", "sitting") for worn in WORN
+    },
     words=frozenset(WORDS),
     size=(64, 64),
     max_sentences=3,
@@ -106,7 +126,7 @@ def test_a_random_model_of_a_world_still_gives_a_valid_plan(world_model):
     assert plan.seed == 7
     assert plan.size == WORLD.size
     assert len(plan.frames) == 2
-    assert {entity.card for entity in plan.entities} <= set(WORLD.cards)
+    assert {entity.card for entity in plan.entities} <= {"a red cat", "a cat"}
     assert {entity.name for entity in plan.entities} <= {"Lina", "Bo", "cat"}
     assert {frame.background for frame in plan.frames} <= set(WORLD.backgrounds.values())
     assert proposal.tokens > 0

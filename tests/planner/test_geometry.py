@@ -174,7 +174,7 @@ def test_every_repair_is_told():
         '"Bo" was declared twice; kept the looks "a dog"',
         'frame 2: "Bo" stood there twice; kept the first',
         'frame 2: dropped "Ann" behind "Bo", since both must be in the frame',
-        'frame 4: added "Dot", whom its sentence names',
+        'frame 4: added "Dot", whom no frame showed',
         'frame 1: moved "Ann" left of "Bo"',
         'frame 3: moved "Bo" into the frame',
         'frame 4: resized "Bo" to 6 x 8 cells',

@@ -13,6 +13,7 @@ import time
 from pathlib import Path
 
 import pytest
+import safetensors.torch
 from PIL import Image
 from typer.testing import CliRunner
 
@@ -20,6 +21,7 @@ from raccord.planner import embedded
 from raccord.planner.cli import app
 from raccord.planner.frame_png import decode_png, pixels_sha256
 from raccord.planner.manifest import NAME, read_manifest
+from raccord.planner.story_folder import memory_is_whole
 from raccord.sampler.plan import read_plan, write_plan
 
 KILLS = 20
@@ -34,13 +36,24 @@ def assert_whole(folder, size):
                 image.load()
         elif path.suffix == ".json":
             json.loads(path.read_bytes())
+        elif path.suffix == ".safetensors":
+            assert_whole_memory(path)
         else:
             assert path.read_bytes().rstrip().endswith(b"</html>")
     if (folder / NAME).exists():
+        assert all(memory_is_whole(folder, record) for record in read_manifest(folder).memories)
         for record in read_manifest(folder).frames:
             image = decode_png(folder / record.file, size=size)
             assert image is not None
             assert pixels_sha256(image) == record.pixels_sha256
+
+
+def assert_whole_memory(path):
+    data = path.read_bytes()
+    if data.startswith(b"{"):
+        json.loads(data)
+    else:
+        safetensors.torch.load(data)
 
 
 def hashes(folder):
@@ -86,8 +99,8 @@ def test_a_kill_in_every_write_is_survived(tmp_path, flat_model, make_plan, mome
         draw(tmp_path / "new.json", folder)
         assert hashes(folder) == reference
         assert not list(folder.glob(".raccord-*.tmp"))
-    # manifest, plan, two frames with a manifest each, sheet, page, manifest
-    assert write == 1 + 9
+    # manifest, plan, two memories and two frames with a manifest each, sheet, page, manifest
+    assert write == 1 + 13
 
 
 def _kill_self_in(write, moment):
@@ -175,7 +188,7 @@ def _stage():
     not (_stage() / embedded.MANIFEST).exists(), reason="the embedded model models/stage is not in this checkout"
 )
 def test_twenty_random_kills_of_a_real_draw(tmp_path, make_plan):
-    # one entity: what is cast again after every kill is the smaller part of a run
+    # one entity: casting is the smaller part of a run
     whole = make_plan(4)
     frames = tuple(frame.model_copy(update={"items": frame.items[:1]}) for frame in whole.frames)
     plan = make_plan(entities=whole.entities[:1], frames=frames)

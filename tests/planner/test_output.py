@@ -57,7 +57,9 @@ def test_a_draw_leaves_exactly_the_named_files(tmp_path, flat_model, make_plan):
     plan = make_plan(3)
     drawing = draw(tmp_path / "out", plan)
     expected = {"plan.json", "manifest.json", "index.html", "storyboard.png"}
-    assert set(contents(tmp_path / "out")) == expected | {f"frame-0{n}.png" for n in (1, 2, 3)}
+    memories = {record.file for record in read_manifest(tmp_path / "out").memories}
+    assert len(memories) == 2
+    assert set(contents(tmp_path / "out")) == expected | memories | {f"frame-0{n}.png" for n in (1, 2, 3)}
     assert (tmp_path / "out" / "plan.json").read_bytes() == write_plan(plan)
     manifest = assert_consistent(tmp_path / "out", plan)
     assert manifest.complete
@@ -247,15 +249,16 @@ def test_every_failed_write_leaves_whole_files_and_a_way_on(tmp_path, flat_model
         draw(folder, new)
         assert hashes(folder) == hashes(tmp_path / "reference")
         assert_consistent(folder, new)
-    # manifest, plan, two frames with a manifest each, sheet, page, manifest: 9 writes, each syncs file and folder
-    assert cut == 1 + 2 * 9
+    # manifest, plan, two memories and two frames with a manifest each, sheet, page, manifest: 13 writes, each syncs
+    # file and folder
+    assert cut == 1 + 2 * 13
 
 
 def _is_whole(path):
     if path.suffix == ".png":
         with Image.open(path) as image:
             image.load()
-    elif path.suffix == ".json":
+    elif path.suffix in (".json", ".safetensors"):
         json.loads(path.read_bytes())
     else:
         assert path.read_bytes().rstrip().endswith(b"</html>")

@@ -7,18 +7,38 @@ from raccord.planner.reading import UNKNOWN, read_story, split_story
 from raccord.planner.world import World
 
 WORDS = ("a", "the", "red", "cat", "ball", "she", "meets", "sits", "in", "snow", "then", "and", "is", "of", "left")
+PLACES = {
+    f"{setting}{time}{weather}": f"an empty {setting}{time}{weather}"
+    for setting in ("snow", "beach")
+    for time in ("", " night")
+    for weather in ("", " rain")
+}
+WORN = ("none", "hat")
 WORLD = World(
-    cards=("a cat", "a red cat"),
+    creatures=("cat",),
+    things=("ball",),
+    kinds={"cat": "cat", "ball": "ball"},
+    plurals={"cats": "cat", "balls": "ball"},
+    colours=("red",),
+    patterns={"striped": "striped"},
+    accessories={"hat": "hat"},
+    sizes={"small": "small"},
+    settings={"snow": "snow", "beach": "beach"},
+    times={"day": "day", "night": "night"},
+    weathers={"clear": "clear", "rain": "rain"},
+    indoors=(),
+    backgrounds=PLACES,
+    places={place: f"in the {place}" for place in PLACES},
     creature_actions=("standing", "sitting"),
     thing_actions=("standing there",),
-    backgrounds={"snow": "an empty snowy field"},
-    places={"snow": "in the snow"},
-    kinds={"cat": "cat", "ball": "ball"},
-    things=("ball",),
-    colours=("red",),
-    accessories=("hat",),
+    poses={"standing": "standing", "sitting": "sitting", "standing there": "standing"},
     action_words={"sits": "sitting"},
-    setting_words={"snow": "snow"},
+    verbs=("meets",),
+    forms={"sat": "sits"},
+    floating=(),
+    aspects={
+        f"{kind}, {pose}, {worn}": 0.8 for kind in ("cat", "ball") for pose in ("standing", "sitting") for worn in WORN
+    },
     words=frozenset(WORDS),
     size=(64, 64),
     max_sentences=8,
@@ -42,7 +62,7 @@ def test_a_story_reads_the_same_under_other_names():
 def test_name_of_two_words_and_its_parts_are_one_person():
     reading = read_story("Captain Bo sits. Bo meets Ann's cat. The Captain sits.", WORLD)
     assert reading.names == ("Captain Bo", "Ann")
-    assert reading.sentences == ("#1 sits", "#1 meets #2 cat", "the #1 sits")
+    assert reading.sentences == ("#1 sits", "#1 meets #2 's cat", "the #1 sits")
 
 
 def test_unknown_words_are_reported_and_marked_not_dropped():
@@ -59,6 +79,21 @@ def test_more_names_than_the_model_knows_are_reported():
 
 def test_known_words_are_no_names_at_the_start_of_a_sentence():
     assert read_story("Red cat. She sits. Then Cat sits.", WORLD).names == ()
+
+
+def test_words_of_other_forms_are_read_as_those_the_world_has():
+    assert read_story("Lina sat. A cat Sat in the snow.", WORLD).sentences == ("#1 sits", "a cat sits in the snow")
+
+
+def test_a_word_that_opens_a_sentence_is_no_name():
+    reading = read_story("Quickly Lina sits. Tired, she sits. Emily meets Fred. Lina, Bo and Kim sit.", WORLD)
+    assert reading.names == ("Lina", "Emily", "Fred")
+    assert reading.unknown == ("Quickly", "Tired", "Bo", "Kim", "sit")
+
+
+def test_usual_genders_of_names_are_known():
+    assert read_story("Captain Tom meets Lina. Zzyx sits.", WORLD).genders == (None, "she", None)
+    assert read_story("Mrs. Tom sits.", WORLD).genders == ("she",)
 
 
 def test_lines_that_end_like_sentences_are_frames():
@@ -83,6 +118,6 @@ def test_sentences_end_at_marks_and_line_breaks():
 @given(st.text(max_size=300))
 def test_any_text_is_read_and_only_the_worlds_words_are_left(text):
     reading = read_story(text, WORLD)
-    allowed = WORLD.words | {",", UNKNOWN} | {f"#{n}" for n in range(1, len(reading.names) + 1)}
+    allowed = WORLD.words | {",", UNKNOWN, "'s"} | {f"#{n}" for n in range(1, len(reading.names) + 1)}
     assert all(word in allowed for sentence in reading.sentences for word in sentence.split())
     assert len(reading.sentences) == len(split_story(text))

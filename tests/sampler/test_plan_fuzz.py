@@ -181,6 +181,11 @@ MILLIONS = {
     "quotes": b'{"frames":' + b'"' * (4 * 2**20 - 100),
     "brackets": b"[" * (4 * 2**20),
     "braces": b'{"":' * 2**20,
+    "long numbers": b'{"frames":[' + b"0.123456," * 466_000 + b"0]}",
+    "texts": b'{"frames":[' + b'"abcd",' * (2**19 - 5) + b"0]}",
+    "fields": b'{"frames":[' + b'{"a":0,"a":0},' * 65_000 + b"{}]}",
+    "digits": b'{"frames":[' + (b"9" * 4299 + b",") * 970 + b"0]}",
+    "one number": b'{"seed":' + b"1" * (4 * 2**20 - 100) + b"}",
 }
 
 

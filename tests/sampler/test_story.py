@@ -72,6 +72,19 @@ def test_global_random_state_is_neither_read_nor_moved(tiny_pipe, expected):
     assert torch.equal(torch.get_rng_state(), before)
 
 
+def test_texts_of_one_frame_are_held_at_a_time(tiny_pipe):
+    plan = story_plan()
+    story = Story(tiny_pipe, plan, steps=1, calibration=QUICK)
+    held = {}
+    for frame_id in ("meet", "alone", "empty", "meet"):
+        story.frame(frame_id)
+        held.setdefault(frame_id, []).append(story._denoiser.pool.nbytes)
+    assert held["meet"][0] == held["meet"][1]
+    # five texts, three, and of a frame without items, which is stock attention's, the negative text of the others
+    assert held["alone"][0] * 5 == held["meet"][0] * 3
+    assert 0 < held["empty"][0] * 3 < held["alone"][0]
+
+
 def test_seed_changes_the_picture(tiny_pipe, expected):
     assert hashes(tiny_pipe, story_plan(seed=6), ["empty"])["empty"] != expected["empty"]
 

@@ -9,13 +9,15 @@ import pytest
 import torch
 from stage.files import replacing
 from stage.model.autoencoder import normalise_latents, train_autoencoder
-from stage.model.config import SMALL_CPU, TINY
+from stage.model.config import TINY
 from stage.model.decoder import train_decoder
-from stage.model.latents import picture_numbers
+from stage.model.latents import batch_of_step, kind_of_step, picture_numbers
+from stage.model.muon import orthogonalised
 from stage.model.networks import build_scheduler
 from stage.model.tokenizer import build_tokenizer
-from stage.model.train import learning_rate, loss_weight, train
-from stage.world.scene import sample_scene
+from stage.model.rate import learning_rate
+from stage.model.text import said
+from stage.model.train import loss_weight, train
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -94,31 +96,81 @@ def test_normalised_latents_have_unit_channels_and_the_same_pictures(run, tmp_pa
         normalise_latents(autoencoder, signals)
         latents = autoencoder.encode(signals).latent_dist.mean
         after = autoencoder.decode(latents).sample
+        spread = autoencoder.encode(signals).latent_dist.std
     assert latents.mean((0, 2, 3)).abs().max() < 1e-4
     assert (latents.std((0, 2, 3)) - 1).abs().max() < 1e-4
+    # The posterior's standard deviation is a constant, whose scale follows the latents'.
+    assert (spread.amax((0, 2, 3)) - spread.amin((0, 2, 3))).max() < 1e-6
     # Scaling one linear layer up and the next down moves float32 results by rounding only.
     assert (after - before).abs().max() < 1e-4 * before.abs().max().clamp(min=1)
 
 
-def test_every_picture_comes_once_an_epoch():
+@pytest.mark.parametrize("kind", ["portrait", "scene"])
+def test_every_picture_comes_once_an_epoch(kind):
+    count, batch = (TINY.portraits, TINY.portrait_batch) if kind == "portrait" else (TINY.scenes, TINY.scene_batch)
     for epoch in (0, 1):
-        sample = dataclasses.replace(SMALL_CPU, pictures=8 * SMALL_CPU.chunk)
-        steps = sample.pictures // sample.batch
-        numbers = [n for step in range(epoch * steps, (epoch + 1) * steps) for n in picture_numbers(sample, step)]
-        assert sorted(numbers) == list(range(sample.pictures))
+        positions = range(epoch * count // batch, (epoch + 1) * count // batch)
+        numbers = [number for position in positions for number in picture_numbers(TINY, kind, position)]
+        assert sorted(numbers) == list(range(count))
 
 
-def test_focused_steps_hold_three_pictures_of_four_with_at_most_one_item():
-    config = dataclasses.replace(SMALL_CPU, pictures=SMALL_CPU.chunk)
-    for step in (config.focus, config.focus + 1):
-        counts = [len(sample_scene(config.seed, number).items) for number in picture_numbers(config, step)]
-        assert sum(count <= 1 for count in counts) == config.batch * 3 // 4
-    assert picture_numbers(config, config.focus) != picture_numbers(config, config.focus + 1)
+def test_portraits_alone_then_scenes_and_portraits_in_turn():
+    kinds = [kind_of_step(TINY, step) for step in range(TINY.steps)]
+    assert [kind for kind, _ in kinds[: TINY.portrait_steps]] == ["portrait"] * TINY.portrait_steps
+    assert [kind for kind, _ in kinds[TINY.portrait_steps :]] == ["scene", "portrait"] * (TINY.mixed_steps // 2)
+    for wanted in ("portrait", "scene"):
+        positions = [position for kind, position in kinds if kind == wanted]
+        assert positions == list(range(len(positions)))
+
+
+def test_batches_hold_coverage_of_the_items(run, tokenizer):
+    folder, autoencoder, _ = run
+    empty = torch.zeros(tokenizer.model_max_length, dtype=torch.long)
+    batch = batch_of_step(TINY, folder, 0, tokenizer=tokenizer, autoencoder=autoencoder, empty=empty)
+    cells = TINY.side // 2 // TINY.factor
+    assert batch.latents.shape == (TINY.portrait_batch, TINY.latent_channels, cells, cells)
+    assert batch.coverage.shape == (TINY.portrait_batch, cells, cells)
+    # a portrait's item is at least half as wide or as high as the frame
+    assert (batch.coverage.amax((1, 2)) > 0.5).all()
+    assert batch.coverage.min() >= 0
+    assert batch.coverage.max() <= 1
+
+
+def test_what_a_caption_has_said_so_far():
+    text = "a striped red and white cat with a hat , sitting next to a small puppy in the woods at night"
+    states = dict(zip(text.split(), said(text.split()), strict=True))
+    cat = {("kind", "cat"), ("colour", "red"), ("second", "white"), ("pattern", "striped")}
+    assert states["red"] == {("colour", "red"), ("pattern", "striped")}
+    assert states["cat"] == cat
+    assert states["sitting"] == cat | {("accessory", "hat"), ("pose", "sitting")}
+    assert states["puppy"] == {("kind", "dog"), ("size", "small")}
+    assert states["night"] == states["puppy"] | {("setting", "forest"), ("time", "night")}
+
+
+def test_pattern_nouns_name_the_second_colour():
+    assert said("a blue cat with white spots".split())[-1] == {
+        *{("kind", "cat"), ("colour", "blue")},
+        *{("second", "white"), ("pattern", "spotted")},
+    }
+
+
+@pytest.mark.parametrize("shape", [(8, 8), (16, 144), (144, 16)])
+def test_orthogonalised_matrices_keep_their_singular_vectors(shape):
+    matrix = torch.randn(shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    u, _, v = torch.linalg.svd(matrix, full_matrices=False)
+    inside = u.T @ orthogonalised(matrix) @ v.T
+    values = inside.diagonal()
+    # The rounds are polynomials of the singular values alone.
+    assert (inside - torch.diag(values)).abs().max() < 1e-9
+    assert values.max() < 1.3
+    assert values.median() > 0.6
 
 
 def test_schedule_of_training():
-    assert learning_rate(SMALL_CPU, SMALL_CPU.warmup) == pytest.approx(SMALL_CPU.rate, rel=0.01)
-    assert 0 < learning_rate(SMALL_CPU, SMALL_CPU.steps - 1) < 1e-6 * SMALL_CPU.rate
+    rates = [learning_rate(step, steps=1_000, peak=2.0, warmup=100) for step in range(1_000)]
+    assert max(rates) == pytest.approx(2.0, rel=0.03)
+    assert 0 < rates[-1] < 1e-5
+    assert rates[49] == pytest.approx(1.0, rel=0.01)
     snr = torch.tensor([0.0, 1.0, 4.0, 99.0])
     assert loss_weight(snr, 5.0).tolist() == pytest.approx([1.0, 1.0, 1.0, 0.05])
     assert build_scheduler().alphas_cumprod[-1] < 1e-6
@@ -136,7 +188,7 @@ def test_export_loads_with_stock_diffusers_and_draws(run):
     picture = pipe(
         "a red cat", num_inference_steps=2, generator=torch.Generator().manual_seed(0), output_type="np"
     ).images[0]
-    assert picture.shape == (64, 64, 3)
+    assert picture.shape == (TINY.side, TINY.side, 3)
     assert math.isfinite(picture.sum())
     lines = (folder / "model" / "SHA256SUMS").read_text().splitlines()
     assert {line.split("  ")[1] for line in lines} >= {"model_index.json", "unet/diffusion_pytorch_model.safetensors"}

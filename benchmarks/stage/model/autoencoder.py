@@ -14,10 +14,10 @@ from stage.checkpoint import load_checkpoint, save_checkpoint
 from stage.draws import key
 from stage.files import write_json
 from stage.model.config import StageConfig
-from stage.model.precision import autocast
-from stage.model.rate import learning_rate
 from stage.model.muon import build_optimiser
 from stage.model.pictures import Kind, pictures_of_chunk, to_signal
+from stage.model.precision import autocast
+from stage.model.rate import learning_rate
 
 # Standard deviation of the noise on the latents that the decoder sees in training: it must bear a denoiser's errors.
 NOISE = 0.1
@@ -128,9 +128,7 @@ def train_autoencoder(config: StageConfig, folder: Path) -> Any:
     """
     device = torch.device(config.device)
     model = build_autoencoder(config).to(device).train()
-    optimiser = build_optimiser(
-        [model], [], muon_rate=config.vae_muon_rate, rate=config.vae_rate, weight_decay=0.0
-    )
+    optimiser = build_optimiser([model], [], muon_rate=config.vae_muon_rate, rate=config.vae_rate, weight_decay=0.0)
     path = folder / "vae.safetensors"
     start, curve = load_checkpoint(path, {"model": model}, optimiser)
     began = time.monotonic()

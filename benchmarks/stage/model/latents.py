@@ -27,9 +27,10 @@ def tokens_of_chunk(config: StageConfig, folder: Path, kind: Kind, chunk: int, t
     """Token ids int16 [chunk, captions, T] of the pictures of one chunk."""
     path = folder / f"{kind}s" / "tokens" / f"{chunk:04d}.npy"
     if not path.exists():
+        scenes = [scene_of(config, kind, n) for n in range(chunk * config.chunk, (chunk + 1) * config.chunk)]
         texts = [
-            caption(scene_of(config, kind, number), Draws(config.seed, f"{kind} caption", number, i))
-            for number in range(chunk * config.chunk, (chunk + 1) * config.chunk)
+            caption(scene, Draws(config.seed, f"{kind} caption", scene.number, i))
+            for scene in scenes
             for i in range(config.captions)
         ]
         ids = tokenizer(texts, padding="max_length", max_length=tokenizer.model_max_length).input_ids

@@ -1,5 +1,6 @@
-"""Muon (Jordan et al. 2024, https://kellerjordan.github.io/posts/muon; Liu et al. 2025, arXiv:2502.16982): momentum whose
-update is made orthogonal, for the matrices and convolutions of a network.
+"""Muon: momentum whose update is made orthogonal, for the matrices and convolutions of a network.
+
+Jordan et al. 2024 (https://kellerjordan.github.io/posts/muon), Liu et al. 2025 (arXiv:2502.16982).
 
 `torch.optim.Muon` takes matrices only and iterates in bfloat16, which CPUs without its instructions emulate; here
 convolutions count as matrices of one row an output channel, and float32 stays float32.

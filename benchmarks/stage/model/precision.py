@@ -1,4 +1,4 @@
-"""Training precision: bfloat16 on a GPU; float32 on a CPU, whose bfloat16 is not faster without its own instructions."""
+"""Precision of training: bfloat16 on a GPU, float32 on a CPU (many have no bfloat16 instructions)."""
 
 import contextlib
 

@@ -1,29 +1,27 @@
 """Where the items of a story's frame stand: the layout a careful person would draw, and the careless one a first
 language model learns."""
 
-import functools
 from collections.abc import Sequence
 
 from raccord.planner.geometry import Box, Constraint, arrange, inside
 from raccord.planner.scene import GRID
 from stage.draws import Draws
 from stage.world.scene import natural_aspect
-from stage.world.vocabulary import CREATURES
+from stage.world.vocabulary import ACTIONS, CREATURES
 
-# Longer side of an item in cells, by number of items in the frame, and factors for kinds that are larger or smaller
-# than a creature.
-_LONGER = {1: 17, 2: 14, 3: 11}
-_FACTORS = {"house": 1.15, "tree": 1.15, "ball": 0.75}
+# Longer side of an item in cells, by number of items in the frame, and factors for sizes.
+_LONGER = {1: 18, 2: 16, 3: 14, 4: 12}
+_FACTORS = {"small": 0.65, "large": 1.25}
 # How far a careless box strays, in cells, and how wrong its sides are.
 _STRAY = 3.0
 _SLOPPY_SIDES = (0.8, 1.25)
+_POSES = {action: pose for pose, actions in ACTIONS.items() for action in actions}
 
 
-@functools.cache
-def natural_size(kind: str, *, accessory: str, sitting: bool, count: int) -> tuple[int, int]:
+def natural_size(kind: str, *, accessory: str, size: str | None, action: str, count: int) -> tuple[int, int]:
     """(width, height) in cells of an item in a frame with `count` items, close to the proportions it is drawn with."""
-    aspect = natural_aspect(kind, "sitting" if sitting and kind in CREATURES else "standing", accessory)
-    longer = _LONGER.get(count, 9) * _FACTORS.get(kind, 1.0)
+    aspect = natural_aspect(kind, _POSES[action] if kind in CREATURES else "standing", accessory)
+    longer = _LONGER.get(count, 10) * _FACTORS.get(size or "medium", 1.0)
     width, height = (longer, longer / aspect) if aspect >= 1 else (longer * aspect, longer)
     return round(width), round(height)
 

@@ -118,7 +118,6 @@ _ENDS = [
     "bo",
     "dra",
     "fi",
-    "gan",
     "ko",
     "la",
     "lin",
@@ -141,7 +140,7 @@ _ENDS = [
 
 # Words outside the world, dropped into stories so that a model learns to pass over them.
 NOISE_ADVERBS = ("happily", "quietly", "slowly", "proudly", "bravely")
-NOISE_ADJECTIVES = ("big", "small", "little", "happy", "old", "clever")
+NOISE_ADJECTIVES = ("happy", "old", "clever", "young", "friendly")
 
 OPENERS = Phrases(
     ("Then", "Later", "Now", "Soon", "Today", "Meanwhile", "After that"), ("Finally", "Suddenly", "One day")
@@ -151,37 +150,46 @@ OPENERS = Phrases(
 VERBS = MappingProxyType(
     {
         "sitting": (
-            Phrases(("sits", "is sitting", "sits down"), ("is seated",)),
-            Phrases(("sit", "are sitting", "sit down")),
+            Phrases(("sits", "is sitting", "sits down", "sat"), ("is seated", "was sitting")),
+            Phrases(("sit", "are sitting", "sit down", "sat"), ("were sitting",)),
         ),
         "standing": (
-            Phrases(("stands", "is standing", "stays"), ("stands still",)),
-            Phrases(("stand", "are standing", "stay")),
+            Phrases(("stands", "is standing", "stays", "stood"), ("stands still", "was standing")),
+            Phrases(("stand", "are standing", "stay", "stood"), ("were standing",)),
         ),
         "walking": (
-            Phrases(("walks", "is walking", "walks around"), ("runs around",)),
-            Phrases(("walk", "are walking", "walk around")),
+            Phrases(("walks", "is walking", "walks around", "walked"), ("wanders around", "strolls")),
+            Phrases(("walk", "are walking", "walk around", "walked"), ("wander around",)),
         ),
-        "waiting": (Phrases(("waits", "is waiting"), ("stays and waits",)), Phrases(("wait", "are waiting"))),
+        "waiting": (
+            Phrases(("waits", "is waiting", "waited"), ("stays and waits",)),
+            Phrases(("wait", "are waiting", "waited")),
+        ),
         "looking around": (
-            Phrases(("looks around", "is looking around")),
+            Phrases(("looks around", "is looking around", "looked around")),
             Phrases(("look around", "are looking around")),
         ),
-        "resting": (
-            Phrases(("rests", "is resting", "sleeps", "lies down"), ("is asleep",)),
-            Phrases(("rest", "are resting", "sleep")),
+        "resting": (Phrases(("rests", "is resting", "rested"), ("relaxes",)), Phrases(("rest", "are resting"))),
+        "running": (
+            Phrases(("runs", "is running", "runs around", "ran"), ("races", "rushes", "hurries")),
+            Phrases(("run", "are running", "ran"), ("race", "rush")),
+        ),
+        "sleeping": (
+            Phrases(("sleeps", "is sleeping", "naps", "slept"), ("is asleep", "falls asleep")),
+            Phrases(("sleep", "are sleeping", "slept"), ("are asleep", "fall asleep")),
         ),
     }
 )
 
-MEETS = Phrases(("meets", "sees", "finds", "greets", "talks to", "plays with"), ("runs into", "waves to"))
-FINDS = Phrases(("finds", "sees", "looks at", "plays with"), ("comes to",))
+MEETS = Phrases(("meets", "sees", "finds", "greets", "talks to", "plays with", "met"), ("runs into", "waves to"))
+FINDS = Phrases(("finds", "sees", "looks at", "plays with", "found"), ("discovers",))
+HOLDS = Phrases(("holds", "carries", "is holding"), ("is carrying",))
 WEARS = Phrases(("wears", "is wearing", "has"), ("puts on",))
-COMES = Phrases(("comes", "arrives", "comes along"), ("joins in",))
-RETURNS = Phrases(("comes back", "returns", "is back"), ("comes again",))
-LEAVES = Phrases(("leaves", "goes home", "goes away", "walks away"), ("runs off",))
-GOES = Phrases(("goes", "walks", "runs"), ("comes",))
-GO = Phrases(("go", "walk", "run"), ("come",))
+COMES = Phrases(("comes", "arrives", "comes along", "came"), ("joins in", "shows up"))
+RETURNS = Phrases(("comes back", "returns", "is back", "came back"), ("comes again",))
+LEAVES = Phrases(("leaves", "goes home", "goes away", "walks away", "left"), ("runs off", "went home"))
+GOES = Phrases(("goes", "walks", "went"), ("comes", "wanders"))
+GO = Phrases(("go", "walk", "went"), ("come",))
 LIES = Phrases(("is", "stands", "lies"), ("stays",))
 ALONE = Phrases(("alone",), ("all alone",))
 
@@ -198,22 +206,56 @@ RELATIONS = MappingProxyType(
 
 PLACES = MappingProxyType(
     {
-        "meadow": Phrases(("in a meadow", "in the meadow", "on the grass", "in the grass"), ("on a meadow",)),
-        "beach": Phrases(("on a beach", "at the beach", "on the sand", "on the beach"), ("by the beach",)),
+        "meadow": Phrases(("in a meadow", "in the meadow", "on the grass", "on a hill"), ("in a grassy field",)),
+        "forest": Phrases(("in a forest", "in the forest", "in the woods", "among the trees"), ("in a quiet forest",)),
+        "beach": Phrases(("on a beach", "at the beach", "on the sand", "on the beach"), ("by the sea",)),
         "snow": Phrases(("in the snow", "on a snowy field", "on the snow"), ("in a snowy field",)),
-        "forest": Phrases(("in a forest", "in the forest", "in the woods"), ("in a quiet forest",)),
-        "night": Phrases(
-            ("at night", "under the stars", "on a hill at night", "in the night"), ("on the hill at night",)
-        ),
+        "desert": Phrases(("in a desert", "in the desert", "among the dunes"), ("on a dune",)),
+        "street": Phrases(("in a street", "on the street", "in the town"), ("on the pavement", "in the city")),
+        "room": Phrases(("in a room", "in the room", "inside", "indoors"), ("in the living room", "at home")),
+        "mountains": Phrases(("in the mountains", "among the mountains", "on a mountain"), ("below the peaks",)),
     }
 )
 DESTINATIONS = MappingProxyType(
     {
-        "meadow": Phrases(("to the meadow", "to a meadow"), ("into the grass",)),
-        "beach": Phrases(("to the beach", "to a beach"), ("onto the sand",)),
-        "snow": Phrases(("into the snow", "to a snowy field"), ("to the snow",)),
+        "meadow": Phrases(("to the meadow", "to a meadow", "up the hill"), ("into the grass",)),
         "forest": Phrases(("to the forest", "into the woods", "into the forest"), ("to the woods",)),
-        "night": Phrases(("into the night", "to a hill at night"), ("out into the night",)),
+        "beach": Phrases(("to the beach", "to a beach", "to the sea"), ("onto the sand",)),
+        "snow": Phrases(("into the snow", "to a snowy field"), ("to the snow",)),
+        "desert": Phrases(("to the desert", "into the desert"), ("into the dunes",)),
+        "street": Phrases(("to the town", "into the street"), ("to the city",)),
+        "room": Phrases(("into a room", "into the room", "inside"), ("indoors",)),
+        "mountains": Phrases(("to the mountains", "into the mountains"), ("up a mountain",)),
+    }
+)
+TIMES = MappingProxyType(
+    {
+        "day": Phrases(("by day", "in the morning", "at noon", "during the day"), ("in the afternoon",)),
+        "sunset": Phrases(("at sunset", "at dusk", "in the evening"), ("at sundown", "at twilight")),
+        "night": Phrases(("at night", "under the stars", "in the moonlight"), ("late at night", "at midnight")),
+    }
+)
+WEATHERS = MappingProxyType(
+    {
+        "clear": Phrases(("under a clear sky", "in clear weather"), ("in the sunshine",)),
+        "rain": Phrases(("in the rain", "in rainy weather", "while it rains"), ("while it is raining",)),
+        "snowfall": Phrases(("in falling snow", "in snowy weather", "while it snows"), ("while it is snowing",)),
+    }
+)
+WEATHER_ADJECTIVES = MappingProxyType({"rain": "rainy", "snowfall": "snowy"})
+# Sentences about time and weather alone.
+TIME_COMES = MappingProxyType(
+    {
+        "day": Phrases(("the sun rises", "it is morning"), ("the next morning comes",)),
+        "sunset": Phrases(("the sun sets", "it is evening"), ("evening comes",)),
+        "night": Phrases(("night falls", "it is night"), ("the moon rises",)),
+    }
+)
+WEATHER_COMES = MappingProxyType(
+    {
+        "clear": Phrases(("the sky is clear", "the rain stops"), ("the sun comes out",)),
+        "rain": Phrases(("it rains", "it starts to rain"), ("rain falls",)),
+        "snowfall": Phrases(("it snows", "it starts to snow"), ("snow falls",)),
     }
 )
 

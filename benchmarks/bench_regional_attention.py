@@ -1,0 +1,240 @@
+"""Regional attention beside what people run today, one thread, text keys and values computed (and packed) beforehand.
+
+    PYTHONSAFEPATH=1 .venv/bin/python benchmarks/bench_regional_attention.py [--quick]
+
+A call is one cross-attention layer of one guided frame: the unconditional row hears the negative prompt, the
+conditional row the frame prompt, the background and R items, with the weights the sampler gives them. R = 0 is a frame
+without regions: two rows of 77 keys. Every rival's result is compared with ours first. Writes
+benchmarks/results/regional_attention.json.
+"""
+
+import argparse
+import json
+import random
+import sys
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE))
+
+# model -> (side of the grid, heads H, width D)
+LAYERS = {
+    "SD1.5 64x64": (64, 8, 40),
+    "SD1.5 32x32": (32, 8, 80),
+    "SD1.5 16x16": (16, 8, 160),
+    "SD1.5 8x8": (8, 8, 160),
+    "SD2.1 48x48": (48, 10, 64),
+    "SDXL 32x32": (32, 20, 64),
+}
+TOKENS = 77
+LAYOUTS = ("boxes", "strips", "overlap")
+
+
+def boxes(layout: str, count: int) -> list[list[float]]:
+    """Boxes of `count` items in 0..1: scattered as in a story, side by side, or all the whole frame."""
+    if layout == "overlap":
+        return [[0.0, 0.0, 1.0, 1.0]] * count
+    if layout == "strips":
+        return [[i / count, 0.0, (i + 1) / count, 1.0] for i in range(count)]
+    draws = random.Random(count)  # noqa: S311
+    found = []
+    for _ in range(count):
+        width, height = draws.uniform(0.2, 0.45), draws.uniform(0.3, 0.6)
+        left, top = draws.uniform(0.0, 1.0 - width), draws.uniform(0.0, 1.0 - height)
+        found.append([left, top, left + width, top + height])
+    return found
+
+
+def weights(layout: str, count: int, side: int) -> Any:
+    """float32 [2, S, N]: the rows of the unconditional and the conditional branch."""
+    import torch
+
+    from raccord import Entity, Frame, Item, Plan
+    from raccord.sampler.conditioning import frame_conditioning
+
+    if count == 0:
+        return torch.ones((2, 1, side * side))
+    items = [Item(entity=f"e{i}", box=box, action="there", z=i) for i, box in enumerate(boxes(layout, count))]
+    plan = Plan(
+        size=[8 * 64, 8 * 64],
+        entities=[Entity(id=f"e{i}", card="card") for i in range(count)],
+        frames=[Frame(id="f", prompt="all", background="nobody", items=items)],
+    )
+    conditional = frame_conditioning(plan, plan.frames[0], latent_width=64, beta=0.1).weights(True, side, side)
+    unconditional = torch.zeros_like(conditional)
+    unconditional[0] = 1.0
+    return torch.stack([unconditional, conditional])
+
+
+class Case:
+    """The operands of one call and every rival's way to compute it."""
+
+    def __init__(self, side: int, heads: int, width: int, layout: str, count: int, dtype: Any) -> None:
+        import torch
+
+        from raccord.kernels.regional_attention import pack
+
+        generator = torch.Generator().manual_seed(0)
+        self.side, self.count = side, count
+        self.weight = weights(layout, count, side)
+        voices = self.weight.shape[1]
+        pool = (TOKENS * (voices + 1), heads, width)
+        query = torch.randn((2, side * side, heads, width), generator=generator)
+        key, value = torch.randn(pool, generator=generator), torch.randn(pool, generator=generator)
+        self.query, self.key, self.value = (x.to(dtype) for x in (query, key, value))
+        self.segments = torch.zeros((2, voices, 2), dtype=torch.int32)
+        self.segments[0, 0, 1] = TOKENS
+        for s in range(voices):
+            self.segments[1, s] = torch.tensor([TOKENS * (s + 1), TOKENS])
+        self.packed = pack(self.key, self.value, self.segments)
+        # what the rivals prepare: heads first, and a mask over the longest row's keys
+        self.heads_first = self.query.transpose(1, 2)
+        texts = [
+            (
+                self.key[TOKENS * i : TOKENS * (i + 1)].transpose(0, 1).contiguous(),
+                self.value[TOKENS * i : TOKENS * (i + 1)].transpose(0, 1).contiguous(),
+            )
+            for i in range(voices + 1)
+        ]
+        self.negative, self.texts = texts[0], texts[1:]
+        joined = [torch.cat([text[part] for text in self.texts], 1) for part in (0, 1)]
+        self.all_keys, self.all_values = (x[None] for x in joined)
+        self.mask = self.weight[1].log().repeat_interleave(TOKENS, 0).T[None, None].to(dtype).contiguous()
+        padding = [torch.zeros_like(x) for x in joined]
+        for empty, negative in zip(padding, self.negative, strict=True):
+            empty[:, :TOKENS] = negative
+        self.both_keys, self.both_values = (torch.stack([p, x]) for p, x in zip(padding, joined, strict=True))
+        first = torch.full_like(self.mask, -torch.inf)
+        first[..., :TOKENS] = 0.0
+        self.both_masks = torch.cat([first, self.mask])
+        self.seen = [voice.nonzero()[:, 0] for voice in self.weight[1]]
+        self.seen_weight = [
+            voice[seen][None, :, None].to(dtype) for voice, seen in zip(self.weight[1], self.seen, strict=True)
+        ]
+        self.shares = self.weight[1][:, None, :, None].to(dtype)
+
+    def visible(self) -> float:
+        """Segments a position sees, on average over both rows."""
+        return float((self.weight > 0).sum()) / (2 * self.side**2)
+
+    def raccord(self, **options: Any) -> Any:
+        from raccord.kernels.regional_attention import regional_attention
+
+        operands = (self.query, self.key, self.value, self.segments, self.weight)
+        return regional_attention(*operands, height=self.side, width=self.side, packed=self.packed, **options)
+
+    def dense_mask(self) -> Any:
+        return attention(self.heads_first, self.both_keys, self.both_values, self.both_masks)
+
+    def dense_mask_apart(self) -> Any:
+        import torch
+
+        row = attention(self.heads_first[1:], self.all_keys, self.all_values, self.mask)
+        return torch.cat([self._unconditional(), row])
+
+    def gather(self) -> Any:
+        """Each text only for the positions that see it, without a mask, added up where they came from."""
+        import torch
+
+        out = torch.zeros_like(self.heads_first[1])
+        for (key, value), seen, weight in zip(self.texts, self.seen, self.seen_weight, strict=True):
+            if len(seen):
+                out.index_add_(1, seen, weight * attention(self.heads_first[1][:, seen], key, value))
+        return torch.cat([self._unconditional(), out[None]])
+
+    def region_loop(self) -> Any:
+        """IP-Adapter's arithmetic: each text for all positions, times its mask, added up."""
+        import torch
+
+        out = torch.zeros_like(self.heads_first[1])
+        for (key, value), share in zip(self.texts, self.shares, strict=True):
+            out = out + attention(self.heads_first[1], key, value) * share
+        return torch.cat([self._unconditional(), out[None]])
+
+    def attention_couple(self) -> Any:
+        """The queries repeated for every text, one attention over that batch, a masked sum."""
+        import torch
+
+        repeated = self.heads_first[1:].expand(len(self.texts), -1, -1, -1)
+        keys, values = (torch.stack([text[part] for text in self.texts]) for part in (0, 1))
+        out = (attention(repeated, keys, values) * self.shares).sum(0, keepdim=True)
+        return torch.cat([self._unconditional(), out])
+
+    def plain(self) -> Any:
+        """No regions at all: the frame prompt for every position."""
+        import torch
+
+        keys, values = (torch.stack([self.negative[part], self.texts[0][part]]) for part in (0, 1))
+        return attention(self.heads_first, keys, values)
+
+    def _unconditional(self) -> Any:
+        return attention(self.heads_first[:1], self.negative[0][None], self.negative[1][None])
+
+    def rivals(self) -> dict[str, Any]:
+        """Name -> call."""
+        if self.count == 0:
+            return {"raccord": self.raccord, "SDPA, 77 keys": self.plain}
+        return {
+            "raccord": self.raccord,
+            "raccord, joint": lambda: self.raccord(combine="joint"),
+            "raccord, with lse": lambda: self.raccord(return_lse=True),
+            "SDPA, dense mask": self.dense_mask,
+            "SDPA, dense mask, branches apart": self.dense_mask_apart,
+            "SDPA, gathered": self.gather,
+            "loop over regions (IP-Adapter)": self.region_loop,
+            "Attention Couple": self.attention_couple,
+            "SDPA, 77 keys, no regions": self.plain,
+        }
+
+    def check(self, tolerance: float) -> None:
+        """Rivals of the same meaning give the same result."""
+        import torch
+
+        same = [(self.raccord(), self.plain)] if self.count == 0 else []
+        if self.count:
+            blend = self.raccord()
+            same = [(blend, call) for call in (self.gather, self.region_loop, self.attention_couple)]
+            same += [(self.raccord(combine="joint"), call) for call in (self.dense_mask, self.dense_mask_apart)]
+        for ours, rival in same:
+            torch.testing.assert_close(rival().transpose(1, 2), ours, rtol=tolerance, atol=tolerance)
+
+
+def attention(query: Any, key: Any, value: Any, mask: Any = None) -> Any:
+    """SDPA, whatever backend torch takes on this machine."""
+    from torch.nn.functional import scaled_dot_product_attention
+
+    return scaled_dot_product_attention(query, key, value, attn_mask=mask)
+
+
+def main() -> None:
+    """Check and time every case, and write the results."""
+    import torch
+    from side_by_side import compare, machine
+
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="one layer and R = 4 only")
+    quick = parser.parse_args().quick
+    torch.set_num_threads(1)
+    cases = [(layer, count, "boxes", torch.float32) for layer in LAYERS for count in (0, 1, 4, 8)]
+    cases += [("SDXL 32x32", 4, layout, torch.float32) for layout in LAYOUTS[1:]]
+    cases += [("SDXL 32x32", count, "boxes", torch.bfloat16) for count in (0, 4)]
+    if quick:
+        cases = [("SD1.5 32x32", 4, "boxes", torch.float32)]
+    rows = []
+    for layer, count, layout, dtype in cases:
+        case = Case(*LAYERS[layer], layout, count, dtype)
+        with torch.no_grad():
+            case.check(1e-4 if dtype == torch.float32 else 5e-2)
+            found = compare(case.rivals(), ours="raccord", rounds=9, seconds=0.02)
+        named = {"layer": layer, "R": count, "layout": layout, "dtype": str(dtype).removeprefix("torch.")}
+        rows.append({**named, "texts seen": round(case.visible(), 2), "who": found})
+        speed = {name: round(one["speedup"], 2) for name, one in found.items() if "speedup" in one}
+        print(*named.values(), round(case.visible(), 2), f"{found['raccord']['median_us']:.0f} us", speed, flush=True)
+    if not quick:
+        result = {"machine": machine(), "rows": rows}
+        (HERE / "results" / "regional_attention.json").write_text(json.dumps(result, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()

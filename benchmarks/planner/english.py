@@ -1,0 +1,147 @@
+"""English around the world's own vocabulary: verbs, tenses, places and function words that stories are written with."""
+
+ACTION_WORDS = {
+    "sitting": "sits sit sitting seated",
+    "standing": "stands stand standing stays stay comes come arrives arrive returns return meets meet sees see finds "
+    "find greets greet stops stop joins join wakes wake talks talk waves wave discovers discover",
+    "walking": "walks walk walking goes go going wanders wander strolls stroll travels travel follows follow climbs "
+    "climb leads marches steps moves enters",
+    "waiting": "waits wait waiting",
+    "looking around": "looks look looking searches search",
+    "resting": "rests rest resting lies relaxes relax",
+    "running": "runs run running races race racing rushes rush hurries hurry chases chase chasing jogs sprints "
+    "dashes jumps plays play playing",
+    "sleeping": "sleeps sleep sleeping naps nap napping asleep dreams dreaming snores",
+}
+
+
+def _bases(verb: str) -> list[str]:
+    """ "visits" -> "visit", "carries" -> "carry", "watches" -> "watch"."""
+    ends = {"ies": "y", "ches": "ch", "shes": "sh", "sses": "ss", "s": ""}
+    return next(([verb.removesuffix(end) + base] for end, base in ends.items() if verb.endswith(end)), [])
+
+
+_VERBS = (
+    "talks talk left holding reading flying riding driving pushing holds hold carries carry carrying gives give "
+    "takes take brings bring shows show says say wears wear puts put gets get has have leaves leave disappears "
+    "vanishes departs waves wave likes like loves love wants starts start begins begin falls fall flies fly "
+    "drives drive rides ride reads read hugs hug helps help eats eat makes make thinks hears calls asks tells "
+    "pushes pulls kicks throws catches opens watches visits lives live smiles laughs sings dances discovers "
+    "discover lands floats hangs grows shines rises sets beats sails rows paints builds cooks drinks bakes picks "
+    "plants swims swings skates digs hides knocks points bows nods cries yawns whispers shouts cheers celebrates "
+    "lifts drops rolls shares buys sells keeps turns becomes belongs remains learns teaches tries needs knows "
+    "feels forgets remembers waters follows guards sneaks crawls hops skips swoops spots notices reaches passes "
+    "crosses leans hurts breaks fixes repairs wins loses"
+).split()
+# Verbs that are no action of the world, in both forms of the present.
+VERBS = tuple(dict.fromkeys(form for verb in _VERBS for form in (verb, *_bases(verb))))
+
+# Past tense and present of one verb.
+PAST = (
+    "sat:sits stood:stands stayed:stays walked:walks waited:waits looked:looks rested:rests lay:lies ran:runs "
+    "slept:sleeps napped:naps met:meets saw:sees found:finds greeted:greets talked:talks played:plays came:comes "
+    "arrived:arrives returned:returns went:goes held:holds carried:carries gave:gives took:takes brought:brings "
+    "showed:shows said:says wore:wears put:puts got:gets had:has waved:waves liked:likes loved:loves wanted:wants "
+    "started:starts began:begins fell:falls flew:flies drove:drives rode:rides hugged:hugs helped:helps ate:eats "
+    "made:makes thought:thinks heard:hears called_to:calls asked:asks told:tells pushed:pushes pulled:pulls "
+    "kicked:kicks threw:throws caught:catches opened:opens watched:watches visited:visits lived:lives "
+    "smiled:smiles laughed:laughs sang:sings danced:dances discovered:discovers joined:joins wandered:wanders "
+    "strolled:strolls travelled:travels traveled:travels followed:follows climbed:climbs searched:searches "
+    "raced:races rushed:rushes hurried:hurries chased:chases jumped:jumps dreamed:dreams stopped:stops "
+    "disappeared:disappears vanished:vanishes was:is were:are been:is entered:enters rained:rains snowed:snows "
+    "woke:wakes moved:moves relaxed:relaxes landed:lands floated:floats rose:rises did:does named_after:named"
+).split()
+
+# Read as other words: tenses, contractions, numerals, words of two parts.
+FORMS = {
+    **{past.replace("_", " "): now for past, now in (pair.split(":") for pair in PAST)},
+    **dict.fromkeys(("isn't", "wasn't", "is n't"), "is not"),
+    **dict.fromkeys(("aren't", "weren't"), "are not"),
+    **dict.fromkeys(("doesn't", "don't", "didn't", "won't", "can't", "cannot", "does not", "do not", "did not"), "not"),
+    **dict(zip("1 2 3 4 5".split(), "one two three four five".split(), strict=True)),
+    "a pair": "two",
+    "a couple": "two",
+    "pair of": "two",
+    "couple of": "two",
+    "a few": "few",
+    "no longer": "not",
+    "sail boat": "sailboat",
+    "bow tie": "bowtie",
+    "top hat": "hat",
+    "bowtie": "bowtie",
+    "bow ties": "bowtie",
+    "there's": "there is",
+    "it's": "it is",
+    "she's": "she is",
+    "he's": "he is",
+    "they're": "they are",
+    "on top": "on top",
+    "to rain": "rains",
+    "to snow": "snows",
+    "snow falls": "snows",
+    "rain falls": "rains",
+    "falls asleep": "sleeps",
+    "fell asleep": "sleeps",
+    "fall asleep": "sleep",
+    "inside of": "inside",
+    "each other": "together",
+    "is called": "is named",
+    "is named": "is named",
+    "too": "also",
+    "tiny": "small",
+    "huge": "large",
+    "giant": "large",
+    "big": "large",
+    "little": "small",
+    "eyeglasses": "glasses",
+    "cap": "hat",
+    "checkered": "checked",
+    "chequered": "checked",
+    "polka dots": "dots",
+    "blanket of": "of",
+    "says goodbye": "leaves",
+    "wakes up": "wakes",
+    "woke up": "wakes",
+    "next morning": "morning",
+}
+
+SETTINGS = {
+    "meadow": "meadow, meadows, grass, hill, hills, field, grassy field, grassy hill, lawn, park, garden, countryside",
+    "forest": "forest, woods, wood, among the trees, between the trees, through the trees, forest clearing, "
+    "clearing, jungle",
+    "beach": "beach, sand, sea, shore, seaside, coast, ocean",
+    "snow": "snow, snowy field, ice",
+    "desert": "desert, dunes, dune, sand dunes, sand dune",
+    "street": "street, streets, town, city, road, pavement, sidewalk, village",
+    "room": "room, inside, indoors, living room, bedroom, kitchen, at home, in the house, in a house, inside the "
+    "house, into the house, inside a house, into a house, in the cottage, in a cottage, into the cottage",
+    "mountains": "mountains, mountain, peaks, peak, valley, mountain valley, among the mountains, below the peaks",
+}
+TIMES = {
+    "day": "by day, during the day, all day, daylight, in daylight, morning, noon, afternoon, sunrise, dawn, the "
+    "sun rises, next day, the sun shines, the sun is shining, sunny day, rainy day, snowy day, daytime, "
+    "midday",
+    "sunset": "sunset, dusk, evening, sundown, twilight, the sun sets, the sun is setting",
+    "night": "night, under the stars, moonlight, late at night, midnight, the moon rises, moon, moonlit, starry, "
+    "dark, tonight, the stars come out, starlight, starry sky, the moon",
+}
+WEATHERS = {
+    "clear": "clear sky, the sky is clear, under a clear sky, clear weather, sunny, sunshine, the sun comes out, "
+    "clear, the sky clears, in the sun, the sun shines",
+    "rain": "rain, rainy, rains, raining, rainy day, rainstorm, storm, stormy, rainy weather, thunderstorm",
+    "snowfall": "snowfall, snowy, snows, snowing, falling snow, in falling snow, snowy weather, snowstorm, blizzard, "
+    "snowflakes",
+}
+
+FUNCTION_WORDS = (
+    "a after again all alone along also am an and another are around as at away back name birthday be because "
+    "before behind beside between both but by can close day days does down during each everyone everybody far few "
+    "five for four friend friends from front gone good great had happy has have he her here herself him himself "
+    "his home how i if in into is it its itself just late later left long lot many me more moment morning much my "
+    "near never new next nice no nobody not nothing now of off on once one only onto other our out outside over "
+    "own past quickly right same she side sky slowly so some somebody someone something soon still suddenly sun "
+    "than that the their them then there these they this those three through time to today together top toward "
+    "towards two under underneath beneath below until up upon us very was way we well were when where which while "
+    "who will with without would yes yet you your called named first second third last finally meanwhile several "
+    "too goodbye hello world story animals weather always everywhere nearby above alongside across sadly tired"
+).split()

@@ -1,0 +1,269 @@
+"""What the verbs and prepositions of a sentence say: who does what, who goes away, who stands where."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from raccord.planner.discourse import Mention
+from raccord.planner.mentions import coordinated
+from raccord.planner.world import World
+
+_BE = ("is", "are", "has", "have", "does", "do", "not", "never", "will", "can", "starts", "begins", "wants", "to")
+_ADVERBS = frozenset(
+    "also then now still soon both all just too again right very there here slowly quickly happily quietly together "
+    "proudly bravely alone".split()
+)
+# "Looks around" is an action of its own; "looks at", "plays with" and "runs into Bo" are done standing.
+_LOOKING = ("look", "looks", "looking")
+# "Bo comes" stands there; "Bo comes to the beach" may be walking yet.
+_TO = ("to", "into", "onto", "up", "?")
+_PLAYING = ("plays", "play", "playing")
+_LEAVING = ("left", "leaves", "leave", "disappears", "disappear", "vanishes", "departs", "gone")
+_AWAY = ("away", "off", "home")
+_STAYING = ("stays", "stay", "remains", "remain")
+_NOT = ("not", "never")
+# Longest first. The second part says whether subject and object change places ("a ball under a tree": the tree is
+# above), the third whether it counts only right before somebody ("by the beach" is no relation).
+_RELATIONS = tuple(
+    (tuple(words.split()), relation, swapped, close)
+    for words, relation, swapped, close in (
+        ("to the left side of", "left of", False, False),
+        ("to the right side of", "right of", False, False),
+        ("on the left side of", "left of", False, False),
+        ("on the right side of", "right of", False, False),
+        ("to the left of", "left of", False, False),
+        ("to the right of", "right of", False, False),
+        ("on the left of", "left of", False, False),
+        ("on the right of", "right of", False, False),
+        ("left of", "left of", False, False),
+        ("right of", "right of", False, False),
+        ("in front of", "in front of", False, False),
+        ("on top of", "above", False, False),
+        ("next to", "next to", False, False),
+        ("close to", "next to", False, False),
+        ("side by side with", "next to", False, False),
+        ("behind", "behind", False, True),
+        ("beside", "next to", False, False),
+        ("alongside", "next to", False, True),
+        ("near", "next to", False, True),
+        ("by", "next to", False, True),
+        ("above", "above", False, True),
+        ("over", "above", False, True),
+        ("on", "above", False, True),
+        ("under", "above", True, True),
+        ("below", "above", True, True),
+        ("beneath", "above", True, True),
+        ("underneath", "above", True, True),
+    )
+)
+# What is done with a thing shows where it is: (relation of the doer to it, or of it to the doer if swapped).
+_DOING = {
+    **dict.fromkeys(("holds", "carries", "reads", "hugs", "pushes", "kicks"), ("next to", False)),
+    **dict.fromkeys(("hold", "carry", "holding", "carrying", "reading", "pushing"), ("next to", False)),
+    **dict.fromkeys(("flies", "fly", "flying"), ("above", True)),
+    **dict.fromkeys(("drives", "rides", "driving", "riding"), ("behind", False)),
+}
+_FINDING = ("finds", "find", "sees", "see", "discovers", "meets", "meet")
+_IN = ("in", "into", "inside")
+# Who is in it is seen behind its side.
+_VEHICLES = ("car", "boat")
+# Nobody can be drawn beneath these.
+_STANDING = ("tree", "house")
+_ONE_EACH = ("behind", "in front of", "above")
+MAX_RELATIONS = 4
+
+Relation = tuple[str, str, str]
+
+
+class Clause(NamedTuple):
+    """A verb at position `at` and who does it."""
+
+    at: int
+    verb: str
+    subjects: tuple[str, ...]
+    negated: bool
+
+
+def read_clauses(
+    words: Sequence[str], mentions: Sequence[Mention], taken: frozenset[int], world: World
+) -> list[Clause]:
+    """The verbs of a sentence with their subjects, in order; unknown words right behind somebody count as verbs."""
+    clauses: list[Clause] = []
+    ends = {mention.end: number for number, mention in enumerate(mentions)}
+    inside = {at for mention in mentions for at in range(mention.start, mention.end)}
+    for at, word in enumerate(words):
+        unknown = word == "?" and at in ends and words[at + 1 : at + 2] != [","]
+        if at in inside or at in taken or not (word in world.all_verbs or word in _BE[:2] or unknown):
+            continue
+        if word == "left" and (
+            (at not in ends and words[at - 1] not in (*_ADVERBS, "?")) or words[at + 1 : at + 2] == ["of"]
+        ):
+            continue
+        place = at
+        while place > 0 and place not in ends and (words[place - 1] in _ADVERBS or words[place - 1] in (*_BE, "?")):
+            place -= 1
+        negated = any(word in _NOT for word in words[place:at]) or words[at + 1 : at + 2] == ["not"]
+        if words[place - 1 : place] == [","] and place - 1 in ends:
+            place -= 1
+        if place in ends:
+            subjects = coordinated(words, mentions, ends[place], world)
+        elif clauses:
+            subjects = clauses[-1].subjects
+        else:
+            after = next((mention for mention in mentions if mention.start >= at), None)
+            subjects = after.who if after else ()
+        clauses.append(Clause(at, word, subjects, negated))
+    return clauses
+
+
+def actions_told(
+    words: Sequence[str], mentions: Sequence[Mention], clauses: Sequence[Clause], world: World
+) -> tuple[dict[str, str], set[str]]:
+    """Role -> action for those of whom the sentence says what they do, and those whose verb is unknown."""
+    starts = {mention.start for mention in mentions}
+    told: dict[str, str] = {}
+    open_to_model: set[str] = set()
+    for clause in clauses:
+        following = words[clause.at + 1] if clause.at + 1 < len(words) else ""
+        action = world.action_words.get(clause.verb)
+        if clause.negated:
+            continue
+        if clause.verb == "?":
+            open_to_model |= set(clause.subjects)
+        meets = following == "into" and clause.at + 2 in starts
+        if (
+            meets
+            or (clause.verb in _PLAYING and following == "with")
+            or (clause.verb in _LOOKING and following == "at")
+        ):
+            action = world.creature_actions[0]
+        elif action is None or (clause.verb in _LOOKING and following not in ("around", "for")):
+            continue
+        if clause.verb in ("comes", "come") and following in _TO:
+            action = world.action_words.get("walks", action)
+        # "She stays and waits": the last verb of one subject counts.
+        told |= dict.fromkeys(clause.subjects, action)
+    return told, open_to_model - told.keys()
+
+
+def leaving(words: Sequence[str], clauses: Sequence[Clause], settings: Sequence[int], *, moved: bool) -> set[str]:
+    """Who goes away; whoever "runs off into the forest" is seen in the forest."""
+    gone: set[str] = set()
+    for number, clause in enumerate(clauses):
+        others = (other.at for other in clauses[number + 1 :] if other.subjects != clause.subjects)
+        end = next(others, len(words))
+        rest = words[clause.at : clauses[number + 1].at if number + 1 < len(clauses) else end]
+        stays = clause.verb in _STAYING and any(word in ("behind", "home") for word in rest[1:3])
+        goes = clause.verb in _LEAVING or any(word in _AWAY for word in rest[1:4]) or "gone" in rest[:2]
+        absent = clause.negated and clause.verb in ("is", "are", "comes", "come", "joins", "stays")
+        there = any(word in ("there", "here") for word in rest) or clause.verb not in ("is", "are")
+        if (goes and not clause.negated and clause.verb != "takes") or (absent and there):
+            later = any(clause.at < at < end for at in settings)
+            gone |= set() if later and not absent else set(clause.subjects)
+        if stays and (moved or len(clauses) > 1):
+            gone |= set(clause.subjects)
+    return gone
+
+
+def excluded(words: Sequence[str], mentions: Sequence[Mention]) -> set[str]:
+    """Who is not there: "without Bo", "except for Bo"."""
+    return {name for m in mentions if m.start and words[m.start - 1] in ("without", "except") for name in m.who}
+
+
+def relations_told(
+    words: Sequence[str], mentions: Sequence[Mention], clauses: Sequence[Clause], taken: frozenset[int], world: World
+) -> list[Relation]:
+    """Relations that a sentence states, in order, at most one a pair."""
+    found: list[Relation] = []
+    starts = {mention.start: mention for mention in mentions if mention.shown}
+    at = 0
+    while at < len(words):
+        told = None if at in taken else _preposition(words, at, starts)
+        if words[at] == "between" and at + 1 in starts:
+            found += _between(words, at, mentions, clauses)
+        elif told is not None:
+            length, relation, swapped = told
+            objects = _objects(words, at + length, mentions)
+            subjects = _subjects(words, at, mentions, clauses, taken, objects)
+            if swapped and _is_any(starts.get(at + length), words, _STANDING, world):
+                # "Under a tree" is in front of it.
+                relation, swapped = "in front of", False
+            found += _pairs(subjects, relation, objects, swapped)
+            at += length - 1
+        elif words[at] in _IN and _is_any(starts.get(at + 1), words, _VEHICLES, world):
+            found += _pairs(_subjects(words, at, mentions, clauses, taken, ()), "behind", starts[at + 1].who, False)
+        at += 1
+    for clause in clauses:
+        target = starts.get(clause.at + 1)
+        if clause.verb in _DOING and target is not None and not clause.negated:
+            relation, swapped = _DOING[clause.verb]
+            found += _pairs(clause.subjects[:1], relation, target.who[:1], swapped)
+    return _once(found)
+
+
+def _preposition(words: Sequence[str], at: int, starts: dict[int, Mention]) -> tuple[int, str, bool] | None:
+    for phrase, relation, swapped, close in _RELATIONS:
+        if tuple(words[at : at + len(phrase)]) == phrase and (not close or at + len(phrase) in starts):
+            return len(phrase), relation, swapped
+    return None
+
+
+def _is_any(mention: Mention | None, words: Sequence[str], kinds: Sequence[str], world: World) -> bool:
+    """Whether a noun phrase names something of these kinds."""
+    return mention is not None and any(world.kinds.get(word) in kinds for word in words[mention.start : mention.end])
+
+
+def _objects(words: Sequence[str], at: int, mentions: Sequence[Mention]) -> tuple[str, ...]:
+    """Who a preposition before `at` speaks of."""
+    return next((mention.who for mention in mentions if mention.start >= at and mention.shown), ())
+
+
+def _subjects(
+    words: Sequence[str],
+    at: int,
+    mentions: Sequence[Mention],
+    clauses: Sequence[Clause],
+    taken: frozenset[int],
+    objects: Sequence[str],
+) -> tuple[str, ...]:
+    """Who stands there: whoever is named right before, or the subject of the verb before; in a sentence that begins
+    with its place ("behind the house sits Bo") whoever comes after it."""
+    place = at
+    while place > 0 and (place - 1 in taken or words[place - 1] in _ADVERBS or words[place - 1] in ("?", ",")):
+        if any(mention.end == place for mention in mentions):
+            break
+        place -= 1
+    direct = next((mention for mention in mentions if mention.end == place and mention.shown), None)
+    if direct is not None:
+        return direct.who
+    before = [clause for clause in clauses if clause.at < at and clause.subjects]
+    if before and words[place - 1] != "and":
+        return before[-1].subjects
+    after = [mention for mention in mentions if mention.start > at and mention.shown and mention.who != tuple(objects)]
+    # "Behind a tree she finds Hugo": Hugo is there.
+    finds = any(clause.verb in _FINDING for clause in clauses if clause.at > at) and len(after) > 1
+    return after[finds].who if after else ()
+
+
+def _pairs(subjects: Sequence[str], relation: str, objects: Sequence[str], swapped: bool) -> list[Relation]:
+    """Every subject to every object; in depth and height one pair only, since a column holds two."""
+    upper, lower = (objects, subjects) if swapped else (subjects, objects)
+    if relation in _ONE_EACH:
+        upper, lower = upper[:1], [name for name in lower if name not in upper[:1]][:1]
+    return [(a, relation, b) for a in upper for b in lower if a != b]
+
+
+def _between(words: Sequence[str], at: int, mentions: Sequence[Mention], clauses: Sequence[Clause]) -> list[Relation]:
+    """ "A ball between Lina and Bo": Lina is left of it, Bo right of it."""
+    around = [name for mention in mentions if mention.start > at for name in mention.who]
+    middle = next((name for name in _subjects(words, at, mentions, clauses, frozenset(), around)), None)
+    sides = [name for name in dict.fromkeys(around) if name != middle][:2]
+    if middle is None or len(sides) < 2:
+        return []
+    return [(sides[0], "left of", middle), (middle, "left of", sides[1])]
+
+
+def _once(relations: Sequence[Relation]) -> list[Relation]:
+    kept: dict[frozenset[str], Relation] = {}
+    for relation in relations:
+        kept.setdefault(frozenset((relation[0], relation[2])), relation)
+    return list(kept.values())[:MAX_RELATIONS]

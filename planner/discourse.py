@@ -1,0 +1,106 @@
+"""What a story has said so far, and whom its pronouns stand for.
+
+A pronoun is resolved as people do it in short stories: whoever was the subject last comes first, then those named
+since, then the rest; gender, number and whether somebody can act rule candidates out; the object of a clause is not
+its subject.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from raccord.planner.looks import Looks, Role
+from raccord.planner.world import World
+
+GENDERS = {"she": "she", "her": "she", "herself": "she", "he": "he", "him": "he", "himself": "he"}
+IT = ("it", "itself")
+_SUBJECTS = ("she", "he", "it")
+_REFLEXIVE = ("herself", "himself", "itself")
+
+
+class Mention(NamedTuple):
+    """Tokens [start, end) that speak of the roles `who`; `shown` is false for owners ("Lina's ball")."""
+
+    start: int
+    end: int
+    who: tuple[str, ...]
+    shown: bool = True
+
+
+@dataclass
+class Discourse:
+    """What a story has said so far.
+
+    Attributes:
+        roles: everybody and everything, in order of appearance.
+        genders: role -> "she", "he" or "it", once known.
+        recent: roles, the last subject first, then by how lately they were spoken of.
+        around: who may be in the present frame, before its sentence is read.
+        left_out: phrases that have no effect.
+        aliases: what somebody was called before their name was told -> the name.
+    """
+
+    world: World
+    genders: dict[str, str]
+    roles: dict[str, Role] = field(default_factory=dict)
+    recent: list[str] = field(default_factory=list)
+    around: list[str] = field(default_factory=list)
+    left_out: list[str] = field(default_factory=list)
+    aliases: dict[str, str] = field(default_factory=dict)
+
+    def name(self, old: str, new: str) -> None:
+        """Call a role by its proper name from now on."""
+        told = self.roles.pop(new, Role(new))
+        role = self.roles[old]
+        looks = Looks(role.colour, role.second, role.pattern, role.accessory, role.size)
+        renamed = told.with_looks(looks, kind=role.kind)
+        self.roles = {new if name == old else name: renamed if name == old else r for name, r in self.roles.items()}
+        self.recent = [new if name == old else name for name in self.recent]
+        self.around = [new if name == old else name for name in self.around]
+        if old in self.genders:
+            self.genders.setdefault(new, self.genders.pop(old))
+        self.aliases[old] = new
+
+    def is_creature(self, name: str) -> bool:
+        """Whether it can act."""
+        return self.roles[name].kind not in self.world.things
+
+    def spoken(self, mentions: Sequence[Mention], subjects: Sequence[str]) -> None:
+        """Remember a sentence: its subjects first, then whoever else it speaks of."""
+        named = [name for mention in mentions for name in mention.who if mention.shown]
+        self.recent = list(dict.fromkeys([*subjects, *named, *self.recent]))
+
+    def creatures_around(self, mentions: Sequence[Mention]) -> tuple[str, ...]:
+        """Whoever "they" are: the creatures that are here or named in this sentence, two at least if there are two."""
+        named = [name for mention in mentions for name in mention.who]
+        group = [name for name in self.roles if name in (*self.around, *named) and self.is_creature(name)]
+        others = [name for name in self.recent if self.is_creature(name) and name not in group]
+        group += others[: max(0, 2 - len(group))]
+        if len(group) < 2:
+            group = [name for name in self.roles if name in (*self.around, *named)] or group
+        return tuple(name for name in self.roles if name in group)
+
+    def pronoun(self, word: str, mentions: Sequence[Mention], subject: tuple[str, ...]) -> tuple[str, ...]:
+        """The role a singular pronoun stands for; () if there is none."""
+        if word in _REFLEXIVE:
+            return subject
+        gender = GENDERS.get(word, "it")
+        inside = [name for mention in mentions for name in mention.who if mention.shown]
+        # A new clause keeps the first one's subject; an object is somebody else than its own subject.
+        order = [*subject, *inside, *self.recent] if word in _SUBJECTS else [*reversed(inside), *self.recent]
+        excluded = () if word in _SUBJECTS else subject
+        candidates = [name for name in dict.fromkeys(order) if name not in excluded and self._allowed(name, gender)]
+        known = [name for name in candidates if self.genders.get(name) == gender]
+        if gender == "it":
+            known = [name for name in candidates if name in known or not name.startswith("#")]
+        chosen = next(iter(known or candidates), None)
+        if chosen is None:
+            return ()
+        if chosen.startswith("#") or gender != "it":
+            self.genders.setdefault(chosen, gender)
+        return (chosen,)
+
+    def _allowed(self, name: str, gender: str) -> bool:
+        if self.genders.get(name, gender) != gender:
+            return False
+        return gender == "it" or self.is_creature(name)

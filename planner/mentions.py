@@ -1,0 +1,279 @@
+"""Whom the words of a sentence speak of: names, noun phrases and pronouns, each resolved to roles of the story."""
+
+from collections.abc import Sequence
+
+from raccord.planner.discourse import GENDERS, IT, Discourse, Mention
+from raccord.planner.looks import POSSESSIVES, Phrase, Role, attired, noun_phrase, predicate, worn
+from raccord.planner.places import PlaceTold
+from raccord.planner.reading import UNKNOWN
+from raccord.planner.scene import MAX_ITEMS
+from raccord.planner.world import World
+
+_OWNERS = {"her": "she", "his": "he", "its": "it"}
+_GROUP = ("they", "them", "both", "everyone", "everybody", "friends", "animals")
+_DRESSING = ("wears", "wear", "wearing", "has", "have", "gets", "on")
+_BE = ("is", "are")
+_ORDINALS = ("", "", "second", "third", "fourth", "fifth")
+
+
+def read_mentions(words: Sequence[str], told: PlaceTold, story: Discourse) -> list[Mention]:
+    """Whom a sentence speaks of, in order; adds its roles and their looks to `story`.
+
+    Args:
+        words: the sentence's tokens.
+        told: where it plays; the words that say so speak of nobody ("under the stars", "it rains").
+        story: what was said before.
+    """
+    mentions: list[Mention] = []
+    subject: tuple[str, ...] = ()
+    taken = told.taken | {at for at in range(len(words)) if words[at] == "it" and _is_weather(words, at, told.ambient)}
+    at = 0
+    while at < len(words):
+        found = None if at in taken else _mention(words, at, mentions, subject, story)
+        if found is None:
+            end = at + 1
+            if at not in taken:
+                end = _looks_told(words, at, subject or (mentions[-1].who if mentions else story.recent[:1]), story)
+            at = max(at + 1, end)
+            continue
+        if found.who:
+            # Somebody may have been given a name: "its name is Tara".
+            subject = _renamed(subject, story)
+            mentions = [mention._replace(who=_renamed(mention.who, story)) for mention in mentions]
+            mentions.append(found)
+            if _acts(words, found.end, story.world):
+                subject = coordinated(words, mentions, len(mentions) - 1, story.world)
+        at = found.end
+    return mentions
+
+
+def _renamed(who: Sequence[str], story: Discourse) -> tuple[str, ...]:
+    return tuple(story.aliases.get(name, name) for name in who)
+
+
+def _is_weather(words: Sequence[str], at: int, ambient: frozenset[int]) -> bool:
+    """Whether the "it" at `at` is that of "it rains" or "it is getting dark"."""
+    near = at + 1 if at + 1 in ambient else at + 2
+    return near in ambient and (near == at + 1 or words[at + 1] in (*_BE, "starts", "begins", "gets", "becomes", "?"))
+
+
+def _acts(words: Sequence[str], at: int, world: World) -> bool:
+    """Whether a verb follows, so that whoever was named last is a subject."""
+    while at < len(words) and (words[at] in (",", "?") or words[at] in _ADVERBS):
+        at += 1
+    return at < len(words) and (words[at] in world.all_verbs or words[at] in _BE or words[at] in ("has", "not"))
+
+
+_ADVERBS = frozenset("also then now still soon both all just too slowly quickly happily quietly".split())
+
+
+_PREPOSITIONS = frozenset("to with without of by near behind beside at for from over above on under below".split())
+
+
+def coordinated(words: Sequence[str], mentions: Sequence[Mention], last: int, world: World) -> tuple[str, ...]:
+    """Everybody in "Lina, Bo and Tim" that ends with mention number `last`; after a verb or preposition only the
+    last one is meant ("Lina meets Bo and Tim waits")."""
+    chain = [mentions[last]]
+    for mention in reversed(mentions[:last]):
+        between = words[mention.end : chain[0].start]
+        if not between or any(word not in ("and", ",", "with") for word in between):
+            break
+        chain.insert(0, mention)
+    before = words[chain[0].start - 1] if chain[0].start else ""
+    if len(chain) > 1 and (before in _PREPOSITIONS or before in world.all_verbs):
+        chain = chain[-1:]
+    return tuple(dict.fromkeys(name for mention in chain for name in mention.who if mention.shown))
+
+
+def _mention(
+    words: Sequence[str], at: int, mentions: Sequence[Mention], subject: tuple[str, ...], story: Discourse
+) -> Mention | None:
+    word = words[at]
+    following = words[at + 1] if at + 1 < len(words) else ""
+    if following == "name" and words[at + 2 : at + 3] == ["is"] and words[at + 3 : at + 4]:
+        owner = story.pronoun(_OWNERS.get(word, "it"), mentions, ())
+        if owner and not owner[0].startswith("#") and words[at + 3].startswith("#"):
+            story.name(owner[0], words[at + 3])
+            return Mention(at, at + 4, (words[at + 3],))
+    if word in POSSESSIVES and following in ("friends", "animals"):
+        owner = story.pronoun(_OWNERS.get(word, ""), mentions, ()) if word in _OWNERS else ()
+        return Mention(at, at + 2, tuple(name for name in story.creatures_around(mentions) if name not in owner))
+    if word.startswith("#"):
+        return _named(words, at, story)
+    phrase = noun_phrase(words, at, story.world)
+    if phrase is not None and at and words[at - 1] == "without" and not phrase.definite:
+        return Mention(at, phrase.end, (), shown=False)
+    if phrase is not None:
+        return _told_of(words, phrase, story)
+    if word in _GROUP or (word == "the" and following in ("two", "three", "four", *_GROUP)):
+        end = at + 1 if word in _GROUP else at + 2
+        group = story.creatures_around(mentions)
+        others = tuple(name for name in group if name not in subject)
+        return Mention(at, end, (others or group) if word == "them" else group)
+    if word in GENDERS or word in IT:
+        owner = word in POSSESSIVES and _owns(words, at + 1, story.world)
+        return Mention(at, at + 1, story.pronoun(word, mentions, () if owner else subject), shown=not owner)
+    return None
+
+
+def _owns(words: Sequence[str], at: int, world: World) -> bool:
+    """Whether "her" at `at` - 1 is followed by what is hers."""
+    return at < len(words) and (
+        words[at] not in world.words
+        or any(words[at] in table for table in (world.kinds, world.plurals, world.accessories, world.colours))
+        or any(words[at] in table for table in (world.sizes, world.patterns, ("friend", "friends", "new", "own")))
+    )
+
+
+def _named(words: Sequence[str], at: int, story: Discourse) -> Mention:
+    """A proper name, with the looks told right behind it: "#1 , a red cat with a hat ,", "#1 the cat", "#1 fox"."""
+    name = words[at]
+    story.roles.setdefault(name, Role(name))
+    end = at + 1
+    if words[end : end + 1] == ["'s"]:
+        return Mention(at, end, (name,), shown=False)
+    # "Mr Fox, a fox with glasses," tells twice what he is.
+    end = _apposed(words, name, _apposed(words, name, end, story), story)
+    looks, end, missing = attired(words, end, story.world)
+    story.roles[name] = story.roles[name].with_looks(looks)
+    story.left_out += missing
+    return Mention(at, end, (name,))
+
+
+def _apposed(words: Sequence[str], name: str, at: int, story: Discourse) -> int:
+    """Learn what a phrase at `at` says of the name before it; returns where it ends, `at` if there is none."""
+    start = at + 1 if words[at : at + 1] == [","] else at
+    unknown = start + 1 if words[start : start + 1] and words[start] in ("a", "an", "the") else start
+    if words[unknown : unknown + 1] == [UNKNOWN] and (unknown > start or start == at + 1):
+        noun = words[unknown + 1 : unknown + 2]
+        # "Leo the lion": what he is is unknown, and no verb.
+        if unknown > start and not (noun and (noun[0] in story.world.kinds or noun[0] in story.world.colours)):
+            return unknown + 1
+    phrase = noun_phrase(words, start, story.world)
+    if phrase is None or phrase.count != 1 or _is_name_at(words, phrase.end):
+        return at
+    role, kind = story.roles[name], story.world.kinds[phrase.noun]
+    if role.kind not in (None, kind) or (not phrase.determiner and (role.kind or start > at)):
+        return at
+    if phrase.determiner not in ("", "a", "an", "the", "another"):
+        return at
+    _learn(name, phrase, story)
+    return phrase.end
+
+
+def _is_name_at(words: Sequence[str], at: int) -> bool:
+    return at < len(words) and (words[at].startswith("#") or words[at] in ("named", "called"))
+
+
+def _learn(name: str, phrase: Phrase, story: Discourse) -> None:
+    role = story.roles.get(name, Role(name))
+    told = story.world.kinds[phrase.noun]
+    if role.kind not in (None, told) or not role.fits(phrase.looks):
+        story.left_out.append(_spelt(phrase))
+    story.roles[name] = role.with_looks(phrase.looks, kind=told)
+    story.left_out += phrase.left_out
+
+
+def _told_of(words: Sequence[str], phrase: Phrase, story: Discourse) -> Mention:
+    """Whom a noun phrase speaks of: those with the names that follow, those known already, or new ones."""
+    names, end = _names_after(words, phrase)
+    if names:
+        for name in names:
+            _learn(name, phrase, story)
+        if len(names) == 1:
+            looks, end, missing = attired(words, end, story.world)
+            story.roles[names[0]] = story.roles[names[0]].with_looks(looks)
+            story.left_out += missing
+        return Mention(phrase.start, end, names)
+    kind = story.world.kinds[phrase.noun]
+    alike = [role.name for role in story.roles.values() if role.kind == kind]
+    known = [name for name in alike if story.roles[name].fits(phrase.looks)]
+    new = phrase.determiner == "another"
+    if phrase.definite and alike and not new:
+        if not known:
+            story.left_out.append(_spelt(phrase))
+        # The one spoken of last, so that "the ball" is the ball just found.
+        last = [name for name in story.recent if name in (known or alike)] or (known or alike)
+        return Mention(phrase.start, end, tuple(known or alike) if phrase.plural else (last[0],))
+    # "A red cat" said again is the red cat, unless it is another one; a named one is not called "a cat".
+    same = [name for name in known if not name.startswith("#")]
+    if same and not new and not phrase.plural:
+        _learn(same[0], phrase, story)
+        return Mention(phrase.start, end, (same[0],))
+    who = tuple(_new(phrase, kind, story) for _ in range(phrase.count) if len(story.roles) < 2 * MAX_ITEMS)
+    return Mention(phrase.start, end, who)
+
+
+def _names_after(words: Sequence[str], phrase: Phrase) -> tuple[tuple[str, ...], int]:
+    """Names that a noun phrase introduces, and where they end: "a cat named #1", "her dog #1", "two cats, #1 and
+    #2"."""
+    at = phrase.end
+    if words[at : at + 1] == [","] and words[at + 1 : at + 2] and words[at + 1].startswith("#"):
+        at += phrase.plural or list(words[at + 2 : at + 3]) == [","]
+    if words[at : at + 1] and words[at] in ("named", "called"):
+        at += 1
+    elif not phrase.determiner and not phrase.plural:
+        return (), phrase.end
+    names: list[str] = []
+    while at < len(words) and words[at].startswith("#") and len(names) < phrase.count:
+        names.append(words[at])
+        at += 1
+        if len(names) < phrase.count and words[at : at + 1] and words[at] in ("and", ","):
+            at += 1
+    return tuple(names), at if names else phrase.end
+
+
+def _new(phrase: Phrase, kind: str, story: Discourse) -> str:
+    """A new role without a name: "ball", or "blue ball", "second ball" where there is one already."""
+    noun = phrase.noun
+    names = [noun, *([f"{phrase.looks.colour} {noun}"] if phrase.looks.colour and phrase.count == 1 else [])]
+    names += [f"{ordinal} {noun}" for ordinal in _ORDINALS if ordinal]
+    name = next(name for name in names if name not in story.roles)
+    story.roles[name] = Role(name).with_looks(phrase.looks, kind=kind)
+    story.left_out += phrase.left_out
+    return name
+
+
+def _spelt(phrase: Phrase) -> str:
+    looks = phrase.looks
+    return " ".join(part for part in (looks.size, looks.pattern, looks.colour, phrase.noun) if part)
+
+
+def _looks_told(words: Sequence[str], at: int, subject: Sequence[str], story: Discourse) -> int:
+    """Learn from "is red", "are two cats", "wears a hat", "takes off his hat" at `at`; returns where it ends."""
+    word = words[at]
+    before = words[at - 1] if at else ""
+    if not subject:
+        return at + 1
+    if word in _BE:
+        return at + 1 if before == "there" else _being(words, at, subject, story)
+    if word == "takes":
+        told, end, _ = worn(words, at + (2 if words[at + 1 : at + 2] == ["off"] else 1), story.world)
+        if end is not None and told.accessory:
+            story.left_out.append(f"takes off {told.accessory}")
+            return end + (words[end : end + 1] == ["off"])
+    if word in _DRESSING:
+        told, end, missing = attired(words, at, story.world, verb=True)
+        if end > at and before != "not" and "no" not in words[at + 1 : end]:
+            for name in subject:
+                story.roles[name] = story.roles[name].with_looks(told)
+            story.left_out += missing
+        return max(end, at + 1)
+    return at + 1
+
+
+def _being(words: Sequence[str], at: int, subject: Sequence[str], story: Discourse) -> int:
+    """ "#1 is a red cat", "#1 and #2 are cats", "the cat is red"."""
+    start = at + 2 if words[at + 1 : at + 2] == ["both"] else at + 1
+    phrase = noun_phrase(words, start, story.world)
+    new = [name for name in subject if name.startswith("#")]
+    if phrase and new and (phrase.determiner in ("a", "an") or phrase.plural) and not _is_name_at(words, phrase.end):
+        for name in new:
+            _learn(name, phrase, story)
+        return phrase.end
+    told = predicate(words, start, story.world) if words[at + 1 : at + 2] != ["not"] else None
+    if told is None or any(not story.roles[name].fits(told[0]) for name in subject):
+        return at + 1
+    for name in subject:
+        story.roles[name] = story.roles[name].with_looks(told[0])
+    return told[1]

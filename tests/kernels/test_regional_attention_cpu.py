@@ -1,0 +1,375 @@
+"""The C++ backend of regional attention: its error beside the reference's, and its bitwise laws."""
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from raccord.kernels import _native
+from raccord.kernels.regional_attention import native, pack, regional_attention
+
+pytestmark = pytest.mark.skipif(bool(_native.reasons()), reason="; ".join(_native.reasons()))
+
+COMBINE = pytest.mark.parametrize("combine", ["blend", "joint"])
+
+
+def make(seed, *, rows=2, positions=70, heads=2, head_width=40, lengths=(77, 5, 0, 33), dtype=torch.float32):
+    """(query, key, value, segments, weight): weights of about a third of the cells are 0, the texts are shared."""
+    generator = torch.Generator().manual_seed(seed)
+
+    def normal(*shape):
+        return torch.randn(shape, generator=generator, dtype=torch.float64).to(dtype)
+
+    total = sum(lengths)
+    spans = [[sum(lengths[:i]), length] for i, length in enumerate(lengths)]
+    weight = torch.rand((rows, len(lengths), positions), generator=generator)
+    weight[weight < 0.35] = 0.0
+    pool = normal(total, heads, head_width), normal(total, heads, head_width)
+    segments = torch.tensor([spans] * rows, dtype=torch.int32).reshape(rows, len(lengths), 2)
+    return normal(rows, positions, heads, head_width), *pool, segments, weight
+
+
+def call(tensors, backend="cpu", **options):
+    return regional_attention(*tensors, height=1, width=tensors[0].shape[1], backend=backend, **options)
+
+
+def exact(tensors, **options):
+    query, key, value, segments, weight = tensors
+    return call((query.double(), key.double(), value.double(), segments, weight), "reference", **options)
+
+
+def worst_error(tensors, combine):
+    """(output, lse): the most that float32 arithmetic in any order may err, to first order, element by element.
+
+    With u = 2^-24, a score of D products errs by at most E = (D + 2) u scale |q| |k|; an exponential of it by the
+    factor e^(2 E), its own rounding and a share's division included in 20 u; a sum of L of them adds L u, and so does
+    the sum over values (Higham, Accuracy and Stability of Numerical Algorithms, section 3.1).
+    """
+    query, key, value, segments, weight = (x.double() for x in tensors)
+    unit, scale = 2.0**-24, query.shape[3] ** -0.5
+    worst = torch.zeros_like(query)
+    worst_lse = torch.zeros_like(weight)
+    for row in range(len(query)):
+        q, terms = query[row].transpose(0, 1), []
+        for s, (start, length) in enumerate(segments[row].long().tolist()):
+            if length == 0:
+                continue
+            k, v = key[start : start + length].transpose(0, 1), value[start : start + length].transpose(0, 1)
+            scores, sizes = scale * q @ k.mT, scale * q.abs() @ k.abs().mT
+            score_error = (q.shape[-1] + 2) * unit * sizes.amax(-1, keepdim=True)
+            lse = scores.logsumexp(-1, keepdim=True)
+            worst_lse[row, s] = (score_error + (length + 20) * unit + 2 * unit * lse.abs()).squeeze(-1).amax(0)
+            share = weight[row, s][None, :, None].expand_as(lse)
+            if combine == "joint":
+                score_error = score_error + 2 * unit * (share.log().abs() + scores.abs().amax(-1, keepdim=True))
+                share = share * (lse - 50).exp()
+            terms.append((share, score_error.where(share > 0, 0.0), length, scores.softmax(-1) @ v.abs()))
+        total = sum((share for share, *_ in terms), start=torch.zeros((), dtype=torch.float64))
+        most = max((error.amax() for _, error, *_ in terms), default=0.0)
+        for share, error, length, size in terms:
+            relative = 2 * (error if combine == "blend" else most) + (2 * length + 20) * unit
+            worst[row] += (relative * (share / total.where(total > 0, 1.0)) * size).transpose(0, 1)
+    return worst, worst_lse
+
+
+def errs_as_float32_may(found, expected, worst):
+    assert ((found.double() - expected).abs() <= worst).all()
+
+
+def errs_at_most_twice(found, reference, expected):
+    """Root mean squares; one rounding of the largest result is allowed for where the reference hardly erred, by chance.
+
+    The largest error is a matter of luck in both: `worst_error` bounds it.
+    """
+    error, allowed = (found.double() - expected), (reference.double() - expected)
+    floor = 2.0**-24 * float(expected.abs().max())
+    assert float(error.square().mean().sqrt()) <= 2 * float(allowed.square().mean().sqrt()) + floor
+
+
+@COMBINE
+@pytest.mark.parametrize("positions", [1, 63, 64, 256, 1024, 4096])
+@pytest.mark.parametrize("head_width", [32, 40, 64, 80, 160])
+def test_error_in_float32(head_width, positions, combine):
+    tensors = make(head_width + positions, rows=1, positions=positions, head_width=head_width)
+    found, lse = call(tensors, combine=combine, return_lse=True)
+    reference, reference_lse = call(tensors, "reference", combine=combine, return_lse=True)
+    expected, expected_lse = exact(tensors, combine=combine, return_lse=True)
+    errs_at_most_twice(found, reference, expected)
+    present = expected_lse.isfinite()
+    assert torch.equal(present, lse.isfinite())
+    errs_at_most_twice(lse[present], reference_lse[present], expected_lse[present])
+    worst, worst_lse = worst_error(tensors, combine)
+    errs_as_float32_may(found, expected, worst)
+    errs_as_float32_may(lse[present], expected_lse[present], worst_lse[present])
+
+
+@COMBINE
+@given(
+    seed=st.integers(0, 2**20),
+    positions=st.integers(1, 40),
+    head_width=st.integers(1, 50),
+    lengths=st.lists(st.sampled_from([0, 1, 2, 3, 15, 16, 17, 31, 77, 80, 101]), min_size=1, max_size=7),
+)
+@settings(max_examples=25, deadline=None, derandomize=True)
+def test_error_at_odd_sizes(combine, seed, positions, head_width, lengths):
+    tensors = make(seed, positions=positions, head_width=head_width, lengths=tuple(lengths))
+    found = call(tensors, combine=combine)
+    errs_as_float32_may(found, exact(tensors, combine=combine), worst_error(tensors, combine)[0])
+
+
+@COMBINE
+@pytest.mark.parametrize("head_width", [40, 64])
+def test_error_in_bfloat16(head_width, combine):
+    tensors = make(1, head_width=head_width, dtype=torch.bfloat16)
+    found = call(tensors, combine=combine)
+    assert found.dtype == torch.bfloat16
+    # float32 inside, one rounding at the end: half a unit in the last place, and float32's own noise
+    expected = exact(tensors, combine=combine)
+    assert ((found.double() - expected).abs() <= expected.abs() * 2**-8 * 1.001 + 2**-20).all()
+
+
+@COMBINE
+def test_error_where_all_segments_overlap_fully(combine):
+    *tensors, weight = make(2, positions=256)
+    tensors = (*tensors, torch.ones_like(weight))
+    found, expected = call(tensors, combine=combine), exact(tensors, combine=combine)
+    errs_at_most_twice(found, call(tensors, "reference", combine=combine), expected)
+    errs_as_float32_may(found, expected, worst_error(tensors, combine)[0])
+
+
+@COMBINE
+def test_error_where_scores_and_weights_are_extreme(combine):
+    query, key, value, segments, weight = make(3)
+    weight = weight * torch.tensor([1e-30, 1.0, 1.0, 1e30])[None, :, None]
+    tensors = (30 * query, key, value, segments, weight)
+    found = call(tensors, combine=combine)
+    assert found.isfinite().all()
+    errs_as_float32_may(found, exact(tensors, combine=combine), worst_error(tensors, combine)[0])
+
+
+@COMBINE
+def test_without_a_segment_or_a_voice_the_result_is_zero(combine):
+    none = make(4, lengths=())
+    assert call(none, combine=combine, return_lse=True)[0].eq(0).all()
+    query, key, value, segments, weight = make(4)
+    weight[:, :, 3] = 0.0
+    weight[1] = 0.0
+    found = call((query, key, value, segments, weight), combine=combine)
+    assert found[0, 3].eq(0).all()
+    assert found[1].eq(0).all()
+    assert found[0, 4].ne(0).all()
+
+
+@COMBINE
+def test_poison_outside_what_is_seen_leaks_nowhere(combine, monkeypatch):
+    query, key, value, segments, weight = make(5, lengths=(77, 5, 9, 33))
+    # row 0 loses its second segment, row 1 sees it nowhere; the third is in the pool and in no row
+    segments[0, 1, 1] = 0
+    weight[1, 1] = 0.0
+    segments[:, 2] = 0
+    clean = call((query, key, value, segments, weight), combine=combine)
+    key[77:91], value[77:91] = torch.nan, torch.nan
+    found = call((query, key, value, segments, weight), combine=combine)
+    assert torch.equal(found, clean)
+    # memory that nobody wrote to: NaN in what torch hands out, and in what the C++ code gets again after this call
+    call((torch.full_like(query, torch.nan), key, value, segments, weight), combine=combine)
+    empty = torch.empty
+    monkeypatch.setattr(torch, "empty", lambda *size, **options: empty(*size, **options).fill_(torch.nan))
+    assert torch.equal(call((query, key, value, segments, weight), combine=combine), clean)
+    lse = call((query, key, value, segments, weight), combine=combine, return_lse=True)[1]
+    # it is there in row 1, seen or not
+    assert lse[1, 1].isnan().all()
+    lse[1, 1] = 0.0
+    assert not lse.isnan().any()
+
+
+@COMBINE
+def test_what_is_not_a_number_stays_so_where_it_is_seen(combine):
+    query, key, value, segments, weight = make(6)
+    query[0, 2, 0, 7] = torch.nan
+    weight[:, 0] = 1.0
+    found = call((query, key, value, segments, weight), combine=combine)
+    assert found[0, 2, 0].isnan().all()
+    found[0, 2, 0] = 0.0
+    assert found.isfinite().all()
+
+
+@COMBINE
+def test_bits_of_a_row_do_not_depend_on_the_batch(combine):
+    query, key, value, segments, weight = make(7, rows=3)
+    whole = call((query, key, value, segments, weight), combine=combine)
+    for row in range(3):
+        only = slice(row, row + 1)
+        assert torch.equal(call((query[only], key, value, segments[only], weight[only]), combine=combine), whole[only])
+
+
+@COMBINE
+def test_bits_do_not_depend_on_the_order_of_rows(combine):
+    query, key, value, segments, weight = make(8, rows=4)
+    order = torch.tensor([2, 0, 3, 1])
+    whole = call((query, key, value, segments, weight), combine=combine)
+    assert torch.equal(call((query[order], key, value, segments[order], weight[order]), combine=combine), whole[order])
+
+
+@COMBINE
+def test_bits_of_a_position_do_not_depend_on_its_neighbours(combine):
+    query, key, value, segments, weight = make(9, positions=300)
+    whole = call((query, key, value, segments, weight), combine=combine)
+    chosen = torch.tensor([0, 5, 6, 7, 131, 299])
+    few = call((query[:, chosen], key, value, segments, weight[:, :, chosen]), combine=combine)
+    assert torch.equal(few, whole[:, chosen])
+    others = torch.ones(300, dtype=torch.bool)
+    others[chosen] = False
+    query[:, others], weight[:, :, others] = torch.nan, 1.0
+    assert torch.equal(call((query, key, value, segments, weight), combine=combine)[:, chosen], whole[:, chosen])
+
+
+@COMBINE
+def test_bits_do_not_depend_on_unseen_segments(combine):
+    query, key, value, segments, weight = make(10)
+    weight[:, 1] = 0.0
+    unseen = call((query, key, value, segments, weight), combine=combine)
+    absent = segments.clone()
+    absent[:, 1] = 0
+    assert torch.equal(call((query, key, value, absent, weight), combine=combine), unseen)
+    without = [0, 2, 3]
+    assert torch.equal(call((query, key, value, segments[:, without], weight[:, without]), combine=combine), unseen)
+
+
+@COMBINE
+def test_bits_do_not_depend_on_whether_the_lse_is_asked_for(combine):
+    tensors = make(11)
+    output, lse = call(tensors, combine=combine, return_lse=True)
+    assert torch.equal(call(tensors, combine=combine), output)
+    blind = (*tensors[:4], torch.zeros_like(tensors[4]))
+    assert torch.equal(call(blind, combine=combine, return_lse=True)[1], lse)
+
+
+@COMBINE
+def test_twenty_runs_give_the_same_bits(combine):
+    tensors = make(12, positions=200)
+    first = call(tensors, combine=combine, return_lse=True)
+    for _ in range(20):
+        again = call(tensors, combine=combine, return_lse=True)
+        assert all(torch.equal(a, b) for a, b in zip(first, again, strict=True))
+
+
+@COMBINE
+def test_bits_do_not_depend_on_threads(combine):
+    # 2.7 million multiply-adds a thread is too little work for a second one; this is enough for five
+    query, key, value, segments, weight = make(13, positions=600, heads=3)
+    packed = pack(key, value, segments)
+    options = {"scale": 0.2, "joint": combine == "joint", "return_lse": True}
+    alone = native.attend(query, packed, segments, weight, **options, threads=1)
+    for threads in (2, 3, 5, 1000):
+        found = native.attend(query, packed, segments, weight, **options, threads=threads)
+        assert all(torch.equal(a, b) for a, b in zip(alone, found, strict=True))
+
+
+@COMBINE
+@pytest.mark.parametrize("head_width", [7, 40])
+def test_every_level_gives_the_same_bits(combine, head_width):
+    query, key, value, segments, weight = make(14, head_width=head_width)
+    packed = pack(key, value, segments)
+    options = {"scale": 0.2, "joint": combine == "joint", "return_lse": True}
+    first, *others = (
+        native.attend(query, packed, segments, weight, **options, level=level) for level in _native.levels()[1]
+    )
+    for found in others:
+        assert all(torch.equal(a, b) for a, b in zip(first, found, strict=True))
+
+
+@COMBINE
+def test_packing_ahead_changes_no_bit(combine):
+    query, key, value, segments, weight = make(15)
+    found = call((query, key, value, segments, weight), combine=combine)
+    # more spans than the call needs, and two that share tokens
+    more = torch.tensor([[0, 3], [1, 70], [90, 4]], dtype=torch.int32)
+    packed = pack(key, value, torch.cat([more, segments.reshape(-1, 2)]))
+    assert torch.equal(call((query, key, value, segments, weight), combine=combine, packed=packed), found)
+
+
+def test_a_query_of_any_strides_gives_the_same_bits():
+    query, key, value, segments, weight = make(16)
+    found = call((query, key, value, segments, weight))
+    shapes = [query.transpose(1, 2).contiguous().transpose(1, 2), query.transpose(2, 3).contiguous().transpose(2, 3)]
+    for strided in shapes:
+        assert not strided.is_contiguous()
+        assert torch.equal(call((strided, key, value, segments, weight)), found)
+
+
+def test_packed_text_that_lacks_a_segment_is_refused():
+    query, key, value, segments, weight = make(17)
+    packed = pack(key, value, segments[:, :1])
+    with pytest.raises(ValueError, match="pack them too"):
+        call((query, key, value, segments, weight), packed=packed)
+
+
+def test_packed_text_of_another_shape_is_refused():
+    query, key, value, segments, weight = make(17)
+    packed = pack(key[:, :1], value[:, :1], segments)
+    with pytest.raises(ValueError, match="heads"):
+        call((query, key, value, segments, weight), packed=packed)
+
+
+def test_packing_refuses_a_segment_outside_the_pool():
+    _, key, value, _, _ = make(18)
+    with pytest.raises(ValueError, match=r"start 110, length 6.* pool of 115"):
+        pack(key, value, torch.tensor([[110, 6]], dtype=torch.int32))
+
+
+def test_it_is_chosen_for_float32_and_bfloat16_on_the_cpu_and_nothing_else(monkeypatch):
+    monkeypatch.delenv("RACCORD_BACKEND", raising=False)
+    tensors = make(19)
+    assert torch.equal(call(tensors, None), call(tensors, "cpu"))
+    double = tuple(x.double() if x.is_floating_point() else x for x in tensors)
+    assert torch.equal(call(double, None), call(double, "reference"))
+    with pytest.raises(RuntimeError, match=r"takes float32 and bfloat16, and the query is torch\.float64"):
+        call(double, "cpu")
+
+
+@COMBINE
+def test_gradients_are_those_of_the_reference(combine):
+    tensors = make(20, positions=9, lengths=(4, 0, 3))
+    found = []
+    for backend in ("cpu", "reference"):
+        leaves = [x.clone().requires_grad_() if x.is_floating_point() else x for x in tensors]
+        output, lse = call(leaves, backend, combine=combine, return_lse=True)
+        weights = torch.linspace(0, 1, output.numel()).reshape(output.shape)
+        (output * weights).sum().add(lse[:, [0, 2]].sin().sum()).backward()
+        # joint's log w has no gradient at w = 0
+        found.append([leaf.grad for leaf in leaves[:3]])
+    for mine, theirs in zip(*found, strict=True):
+        torch.testing.assert_close(mine, theirs, rtol=1e-4, atol=1e-5)
+
+
+@COMBINE
+def test_gradient_of_a_single_output(combine):
+    query, key, value, segments, weight = make(21, positions=5, lengths=(4, 3))
+    found = []
+    for backend in ("cpu", "reference"):
+        leaf = query.clone().requires_grad_()
+        lse = call((leaf, key, value, segments, weight), backend, combine=combine, return_lse=True)[1]
+        found.append(torch.autograd.grad(lse[0, 1].sum(), leaf)[0])
+    torch.testing.assert_close(*found, rtol=1e-4, atol=1e-6)
+    assert found[0][0].ne(0).all()
+    assert found[0][1].eq(0).all()
+
+
+def test_the_operation_keeps_the_rules_of_torch_library():
+    query, key, value, segments, weight = make(21, positions=6, lengths=(4, 3))
+    query.requires_grad_()
+    operands = (query, key, value, segments, weight, None, None, 0.2, "blend", True, "cpu")
+    torch.library.opcheck(torch.ops.raccord.regional_attention.default, operands)
+
+
+def test_it_compiles_without_a_graph_break():
+    query, *others = make(22)
+
+    def attend(query):
+        output, lse = call((2 * query, *others), None, return_lse=True)
+        return output + 1, lse
+
+    compiled = torch.compile(attend, backend="aot_eager", fullgraph=True)
+    for found, expected in zip(compiled(query), attend(query), strict=True):
+        assert torch.equal(found, expected)
