@@ -226,14 +226,14 @@ def main() -> None:
         case = Case(*LAYERS[layer], layout, count, dtype)
         with torch.no_grad():
             case.check(1e-4 if dtype == torch.float32 else 5e-2)
-            found = compare(case.rivals(), ours="raccord", rounds=9, seconds=0.02)
+            found = compare(case.rivals(), ours="raccord", rounds=5, seconds=0.02)
         named = {"layer": layer, "R": count, "layout": layout, "dtype": str(dtype).removeprefix("torch.")}
         rows.append({**named, "texts seen": round(case.visible(), 2), "who": found})
         speed = {name: round(one["speedup"], 2) for name, one in found.items() if "speedup" in one}
         print(*named.values(), round(case.visible(), 2), f"{found['raccord']['median_us']:.0f} us", speed, flush=True)
-    if not quick:
-        result = {"machine": machine(), "rows": rows}
-        (HERE / "results" / "regional_attention.json").write_text(json.dumps(result, indent=1) + "\n")
+        if not quick:
+            result = {"machine": machine(), "rows": rows}
+            (HERE / "results" / "regional_attention.json").write_text(json.dumps(result, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -104,8 +104,8 @@ def side_by_side(found: Found) -> str:
             rows.append([*(row[name] for name in given), who, f"{one['median_us']:.0f}", f"{one['min_us']:.0f}", speed])
     machine = found["machine"]
     note = (
-        f"{machine['cpu']}, torch {machine['torch']}, {machine['threads']} thread(s), load {machine['load'][0]:.1f}; CPU "
-        "time; the last column is their time over raccord's, median of rounds and quartiles."
+        f"{machine['cpu']}, torch {machine['torch']}, {machine['threads']} thread(s), load {machine['load'][0]:.1f}. "
+        "CPU time; the last column is their time over raccord's, median of rounds and quartiles."
     )
     return table([*given, "who", "median us", "min us", "raccord is faster by"], rows) + "\n\n" + note
 
@@ -124,6 +124,12 @@ SECTIONS: list[tuple[str, str, str, Callable[[Found], str]]] = [
     ("mutation", "Mutation score of schedules, predictions and steps", "benchmarks/mutation.py", mutation),
     ("noise", "Keyed noise beside torch.randn", "pytest benchmarks/bench_noise.py", benchmarked),
     ("guided_step", "Guided step beside diffusers' guidance and step", "benchmarks/bench_guided_step.py", side_by_side),
+    (
+        "regional_attention",
+        "Regional attention beside SDPA",
+        "benchmarks/bench_regional_attention.py",
+        side_by_side,
+    ),
     ("entity_attention", "Entity attention beside SDPA", "benchmarks/bench_entity_attention.py", side_by_side),
 ]
 

@@ -27,7 +27,7 @@ struct EntityGroup {
 struct EntityHead {
   const RaccordEntityAttention* params;
   int64_t row, head;
-  float* panels;        // keys and values of all groups, then what a tile works in
+  float* panels;        // what a tile works in, then keys and values of all groups
   int32_t* order;       // [positions], sorted by owner
   int64_t* start;       // [kinds + 1], where an owner's positions start in `order`
   EntityBlock* blocks;  // of all groups

@@ -32,14 +32,13 @@ inline void load_row(const void* tensor, bool bfloat16, int64_t from, int64_t wi
   }
 }
 
-// Keys and values of one group: source(j) is where the row of the j-th token begins.
+// Keys and values of one group: source(j) is where the row of the j-th token begins. `buffer` holds kLanes rows.
 template <class Source>
 inline void pack_group(
-    const EntityHead& head, const void* keys, const void* values, int64_t tokens, const Source& source,
+    const EntityHead& head, const void* keys, const void* values, int64_t tokens, const Source& source, float* buffer,
     EntityGroup* group, int64_t* used_blocks, float** free) {
   const RaccordEntityAttention& p = *head.params;
   const int64_t width = p.head_width, stride = round_up(width, kLanes);
-  float row[kBlockKeys];
   group->first_block = *used_blocks;
   group->blocks = 0;
   for (int64_t first = 0; first < tokens; first += kBlockKeys) {
@@ -48,25 +47,29 @@ inline void pack_group(
     float* key_panel = *free;
     float* value_panel = key_panel + width * padded;
     *free = value_panel + count * stride;
-    for (int64_t j = 0; j < count; ++j) {
-      const int64_t from = source(first + j);
-      for (int64_t part = 0; part < width; part += kBlockKeys) {
-        const int64_t size = width - part < kBlockKeys ? width - part : kBlockKeys;
-        load_row(keys, p.bfloat16 != 0, from + part, size, row);
-        for (int64_t d = 0; d < size; ++d) key_panel[(part + d) * padded + j] = row[d];
+    for (int64_t j = 0; j < padded; j += kLanes) {
+      for (int64_t lane = 0; lane < kLanes; ++lane) {
+        float* row = buffer + lane * width;
+        if (j + lane >= count) {
+          std::memset(row, 0, static_cast<size_t>(width) * sizeof(float));
+          continue;
+        }
+        const int64_t from = source(first + j + lane);
+        load_row(keys, p.bfloat16 != 0, from, width, row);
+        float* to = value_panel + (j + lane) * stride;
+        load_row(values, p.bfloat16 != 0, from, width, to);
+        for (int64_t d = width; d < stride; ++d) to[d] = 0.0f;
       }
-      load_row(values, p.bfloat16 != 0, from, width, value_panel + j * stride);
-      for (int64_t d = width; d < stride; ++d) value_panel[j * stride + d] = 0.0f;
+      for (int64_t d = 0; d < width; ++d)
+        for (int64_t lane = 0; lane < kLanes; ++lane) key_panel[d * padded + j + lane] = buffer[lane * width + d];
     }
-    for (int64_t d = 0; d < width; ++d)
-      for (int64_t j = count; j < padded; ++j) key_panel[d * padded + j] = 0.0f;
     head.blocks[(*used_blocks)++] = {count, key_panel, value_panel};
     ++group->blocks;
   }
 }
 
 // Sorts the positions by owner and packs every group that somebody in the row sees.
-inline float* pack_row(const EntityHead& head) {
+inline void pack_row(const EntityHead& head, float* buffer, float* free) {
   const RaccordEntityAttention& p = *head.params;
   const uint8_t* owner = p.owner + head.row * p.positions;
   const uint8_t* visible = p.visible + head.row * p.kinds * p.kinds;
@@ -78,7 +81,6 @@ inline float* pack_row(const EntityHead& head) {
   for (int64_t kind = p.kinds; kind > 0; --kind) head.start[kind] = head.start[kind - 1];
   head.start[0] = 0;
 
-  float* free = head.panels;
   int64_t used = 0;
   for (int64_t kind = 0; kind < p.kinds; ++kind) {
     bool seen = false;
@@ -89,17 +91,16 @@ inline float* pack_row(const EntityHead& head) {
     const int64_t base = head.row * p.positions;
     pack_group(
         head, p.key, p.value, seen ? head.start[kind + 1] - head.start[kind] : 0,
-        [&](int64_t j) { return ((base + order[j]) * p.heads + head.head) * p.head_width; }, head.groups + kind, &used,
-        &free);
+        [&](int64_t j) { return ((base + order[j]) * p.heads + head.head) * p.head_width; }, buffer, head.groups + kind,
+        &used, &free);
     EntityGroup* memory = head.groups + p.kinds + kind;
     *memory = {0, 0};
     if (kind == 0 || p.bank_bias == -HUGE_VALF || head.start[kind + 1] == head.start[kind]) continue;
     const int32_t* segment = p.bank_segments + (head.row * (p.kinds - 1) + kind - 1) * 2;
     pack_group(
         head, p.bank_key, p.bank_value, segment[1],
-        [&](int64_t j) { return ((segment[0] + j) * p.heads + head.head) * p.head_width; }, memory, &used, &free);
+        [&](int64_t j) { return ((segment[0] + j) * p.heads + head.head) * p.head_width; }, buffer, memory, &used, &free);
   }
-  return free;
 }
 
 inline void attend_block(
@@ -108,9 +109,9 @@ inline void attend_block(
   const int64_t width = Vector::kWidth;
   const Vector scales = broadcast(scale), biases = broadcast(bias);
   multiply_rows(
-      count, head_width, block.keys, padded, padded / width, [&](int64_t i) { return tile.queries + i * head_width; },
-      [&](int64_t i, int64_t n, Vector sum) {
-        if (i < count) store(tile.scores + i * padded + n * width, fused(sum, scales, biases));
+      count, tile.queries, head_width, head_width, block.keys, padded, padded / width,
+      [=](int64_t i, int64_t n, Vector sum) {
+        store(tile.scores + i * padded + n * width, fused(sum, scales, biases));
       });
   float before[kTileQueries];
   for (int64_t i = 0; i < count; ++i) {
@@ -129,16 +130,14 @@ inline void attend_block(
     tile.total[i] = fmaf(tile.total[i], tile.kept[i], sum);
   }
   multiply_rows(
-      count, block.tokens, block.values, stride, round_up(head_width, width) / width,
-      [&](int64_t i) { return tile.scores + i * padded; },
-      [&](int64_t i, int64_t n, Vector sum) {
-        if (i >= count) return;
+      count, tile.scores, padded, block.tokens, block.values, stride, round_up(head_width, width) / width,
+      [=](int64_t i, int64_t n, Vector sum) {
         float* to = tile.result + i * stride + n * width;
         store(to, fused(load(to), broadcast(tile.kept[i]), sum));
       });
 }
 
-// The first `count` of the listed positions, all of owner `kind`.
+// `count` listed positions, all of owner `kind`.
 inline void attend_tile(
     const EntityHead& head, const EntityTile& tile, int64_t kind, const int32_t* positions, int64_t count) {
   const RaccordEntityAttention& p = *head.params;
@@ -180,7 +179,7 @@ inline void attend_tile(
 
 inline void attend(const EntityHead& head) {
   const RaccordEntityAttention& p = *head.params;
-  float* free = pack_row(head);
+  float* free = head.panels;
   const auto take = [&free](int64_t floats) {
     float* taken = free;
     free += floats;
@@ -193,6 +192,9 @@ inline void attend(const EntityHead& head) {
   tile.peak = take(kTileQueries);
   tile.total = take(kTileQueries);
   tile.kept = take(kTileQueries);
+  // before any query is loaded, their place is free
+  static_assert(kTileQueries >= kLanes, "the queries' place holds the rows that are packed at a time");
+  pack_row(head, tile.queries, free);
   for (int64_t kind = 0; kind < p.kinds; ++kind) {
     for (int64_t first = head.start[kind]; first < head.start[kind + 1]; first += kTileQueries) {
       const int64_t left = head.start[kind + 1] - first;

@@ -22,8 +22,4 @@ void attend_regional_avx512(const RegionalTile& tile);
 // Room for what a tile notes about a segment.
 constexpr int64_t kSpanFloats = 32;
 
-static inline int64_t round_up(int64_t value, int64_t multiple) {
-  return (value + multiple - 1) / multiple * multiple;
-}
-
 }  // namespace raccord

@@ -180,25 +180,5 @@ inline float exponentiate(float* row, int64_t size, float shift) {
   return sum_of(lanes);
 }
 
-// The product of MR rows with `depth` rows of NV vectors, each element one chain of fused multiply-adds from the first
-// row to the last. finish(i, n, sum) takes row i, vector n of the result.
-template <int MR, int NV, class Finish>
-inline void multiply_block(
-    const float* const (&rows)[MR], int64_t depth, const float* panel, int64_t stride, const Finish& finish) {
-  Vector sums[MR][NV];
-  for (int i = 0; i < MR; ++i)
-    for (int n = 0; n < NV; ++n) sums[i][n] = broadcast(0.0f);
-  for (int64_t d = 0; d < depth; ++d, panel += stride) {
-    Vector b[NV];
-    for (int n = 0; n < NV; ++n) b[n] = load(panel + n * Vector::kWidth);
-    for (int i = 0; i < MR; ++i) {
-      const Vector a = broadcast(rows[i][d]);
-      for (int n = 0; n < NV; ++n) sums[i][n] = fused(a, b[n], sums[i][n]);
-    }
-  }
-  for (int i = 0; i < MR; ++i)
-    for (int n = 0; n < NV; ++n) finish(i, n, sums[i][n]);
-}
-
 }  // namespace
 }  // namespace raccord

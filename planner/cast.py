@@ -12,7 +12,7 @@ import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from raccord.planner.clauses import Clause, Relation, actions_told, excluded, leaving, read_clauses, relations_told
+from raccord.planner.clauses import VEHICLES, Clause, Relation, actions_told, excluded, leaving, read_clauses, relations_told
 from raccord.planner.discourse import Discourse, Mention
 from raccord.planner.looks import Role as Role
 from raccord.planner.mentions import read_mentions
@@ -26,6 +26,7 @@ _CROWD = 5
 # Place, relations, who is shown, what they do.
 Frame = tuple[str, tuple[Relation, ...], list[str], dict[str, str]]
 _ALONE = ("alone", "only")
+_DRIVING = ("drives", "drive", "sails", "sail", "rows", "row", "rides", "ride")
 _REFLEXIVE = ("herself", "himself", "itself")
 _ALL = ("they", "everyone", "everybody", "both")
 
@@ -121,7 +122,10 @@ def _shown(
     words: Sequence[str], mentions: Sequence[Mention], clauses: Sequence[Clause], told: PlaceTold, story: Discourse
 ) -> list[str]:
     """Who is in the frame, in order of the roles."""
-    gone = leaving(words, clauses, told.settings, moved=told.moved) | excluded(words, mentions)
+    gone = leaving(words, clauses, told.settings, moved=told.moved)
+    if gone and any(clause.verb in _DRIVING and gone.intersection(clause.subjects) for clause in clauses):
+        gone |= {name for name in story.around if story.roles[name].kind in VEHICLES}
+    gone |= excluded(words, mentions)
     named = [name for name in dict.fromkeys(name for m in mentions if m.shown for name in m.who) if name not in gone]
     alone = any(word in _ALONE for word in words) or any(
         before == "by" and word in _REFLEXIVE for before, word in itertools.pairwise(words)

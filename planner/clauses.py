@@ -65,7 +65,7 @@ _DOING = {
 _FINDING = ("finds", "find", "sees", "see", "discovers", "meets", "meet")
 _IN = ("in", "into", "inside")
 # Who is in it is seen behind its side.
-_VEHICLES = ("car", "boat")
+VEHICLES = ("car", "boat")
 # Nobody can be drawn beneath these.
 _STANDING = ("tree", "house")
 _ONE_EACH = ("behind", "in front of", "above")
@@ -189,14 +189,14 @@ def relations_told(
                 relation, swapped = "in front of", False
             found += _pairs(subjects, relation, objects, swapped)
             at += length - 1
-        elif words[at] in _IN and _is_any(starts.get(at + 1), words, _VEHICLES, world):
+        elif words[at] in _IN and _is_any(starts.get(at + 1), words, VEHICLES, world):
             found += _pairs(_subjects(words, at, mentions, clauses, taken, ()), "behind", starts[at + 1].who, False)
         at += 1
     for clause in clauses:
         target = starts.get(clause.at + 1)
         if clause.verb in _DOING and target is not None and not clause.negated:
             relation, swapped = _DOING[clause.verb]
-            found += _pairs(clause.subjects[:1], relation, target.who[:1], swapped)
+            found += _pairs(clause.subjects[:1], relation, target.who[:2], swapped)
     return _once(found)
 
 

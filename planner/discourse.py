@@ -80,15 +80,18 @@ class Discourse:
             group = [name for name in self.roles if name in (*self.around, *named)] or group
         return tuple(name for name in self.roles if name in group)
 
-    def pronoun(self, word: str, mentions: Sequence[Mention], subject: tuple[str, ...]) -> tuple[str, ...]:
-        """The role a singular pronoun stands for; () if there is none."""
+    def pronoun(
+        self, word: str, mentions: Sequence[Mention], subject: tuple[str, ...], *, as_object: bool = False
+    ) -> tuple[str, ...]:
+        """The role a singular pronoun stands for, () if there is none; `as_object` tells whether an "it" is one."""
         if word in _REFLEXIVE:
             return subject
         gender = GENDERS.get(word, "it")
         inside = [name for mention in mentions for name in mention.who if mention.shown]
         # A new clause keeps the first one's subject; an object is somebody else than its own subject.
-        order = [*subject, *inside, *self.recent] if word in _SUBJECTS else [*reversed(inside), *self.recent]
-        excluded = () if word in _SUBJECTS else subject
+        is_subject = word in _SUBJECTS and not as_object
+        order = [*subject, *inside, *self.recent] if is_subject else [*reversed(inside), *self.recent]
+        excluded = () if is_subject else subject
         candidates = [name for name in dict.fromkeys(order) if name not in excluded and self._allowed(name, gender)]
         known = [name for name in candidates if self.genders.get(name) == gender]
         if gender == "it":

@@ -78,7 +78,7 @@ def natural_size(card: str, action: str, count: int, world: World) -> tuple[int,
     """(width, height) in cells of an entity with these looks among `count` items."""
     kind, accessory, size = card_looks(card, world)
     aspect = world.aspects[f"{kind}, {world.poses[action]}, {accessory}"]
-    longer = _LONGER.get(count, _LEAST_LONGER) * _FACTORS.get(size, 1.0)
+    longer = _LONGER.get(count, _LEAST_LONGER) * _FACTORS.get(size, 1.0) * world.scales.get(kind, 1.0)
     width, height = (longer, longer / aspect) if aspect >= 1 else (longer * aspect, longer)
     return round(width), round(height)
 

@@ -112,7 +112,10 @@ def _mention(
         return Mention(at, end, (others or group) if word == "them" else group)
     if word in GENDERS or word in IT:
         owner = word in POSSESSIVES and _owns(words, at + 1, story.world)
-        return Mention(at, at + 1, story.pronoun(word, mentions, () if owner else subject), shown=not owner)
+        before = words[at - 1] if at else ""
+        governed = before in _PREPOSITIONS or before in story.world.all_verbs
+        who = story.pronoun(word, mentions, () if owner else subject, as_object=word in IT and governed)
+        return Mention(at, at + 1, who, shown=not owner)
     return None
 
 

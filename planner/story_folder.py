@@ -18,6 +18,7 @@ from raccord.planner.files import copy_to_temporary, remove_temporaries, told_as
 from raccord.planner.fingerprint import differences
 from raccord.planner.frame_png import decode_png, encode_png, frame_texts, pixels_sha256
 from raccord.planner.manifest import FrameRecord, Manifest, MemoryRecord, frame_file, memory_file
+from raccord.planner.plan_changes import what_changed
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -88,7 +89,8 @@ class StoryFolder:
             manifests.read_manifest(self.path)
             return
         for name in sorted(one.name for one in self.path.iterdir() if _OUR_NAME.fullmatch(one.name)):
-            if name == PLAN_NAME and self._plan_hash_on_disk() == plan_hash(plan):
+            held = self._plan_on_disk() if name == PLAN_NAME else None
+            if held is not None and plan_hash(held) == plan_hash(plan):
                 continue
             raise InputError(
                 f"{self.path} holds a {name} but no {manifests.NAME}, so raccord did not write it and leaves it alone",
@@ -204,10 +206,11 @@ class StoryFolder:
     ) -> tuple[list[tuple[FrameRecord, Path]], list[str]]:
         plan = self._plan
         assert plan is not None
-        if before.plan_sha256 != fresh.plan_sha256:
-            reasons = [f"{self.path} held another plan ({before.plan_sha256[:12]})"]
-        else:
-            reasons = []
+        reasons = []
+        if before.model.get("weights_sha256") != fresh.model.get("weights_sha256"):
+            names = f"{str(before.model.get('id'))[:200]} -> {fresh.model.get('id')}"
+            reasons.append(f"another model, or other weights: {names}")
+        held = self._plan_on_disk()
         changed = differences(before.fingerprint, fresh.fingerprint)
         if changed:
             return [], [*reasons, f"equal pixels are not promised across fingerprints: {', '.join(changed)}"]
@@ -219,7 +222,8 @@ class StoryFolder:
             if record is None:
                 continue
             if record.key != keys[frame.id]:
-                reasons.append(f"frame {frame.id}: what it depends on changed")
+                why = what_changed(held, plan, frame.id) if held else []
+                reasons.append(f"frame {frame.id}: {', '.join(why) or 'what it depends on'} changed")
                 continue
             image = decode_png(self.path / record.file, size=_size(plan))
             if image is None or pixels_sha256(image) != record.pixels_sha256:
@@ -258,12 +262,12 @@ class StoryFolder:
         if not _holds(path, data):
             write_atomically(path, data)
 
-    def _plan_hash_on_disk(self) -> str | None:
-        from raccord.sampler.plan import PlanError, plan_hash, read_plan
+    def _plan_on_disk(self) -> "Plan | None":
+        from raccord.sampler.plan import PlanError, read_plan
 
         try:
             with (self.path / PLAN_NAME).open("rb") as file:
-                return plan_hash(read_plan(file.read(PLAN_LIMIT_BYTES + 1)))
+                return read_plan(file.read(PLAN_LIMIT_BYTES + 1))
         except (OSError, PlanError):
             return None
 

@@ -29,6 +29,7 @@ class World:
         verbs: every other verb its stories know ("meets").
         forms: words read as others ("sat" -> "sits"); keys may be two words ("bow tie" -> "bowtie").
         floating: kinds that hang in the air.
+        scales: kind -> how much longer than usual its longer side is.
         aspects: "kind, pose, accessory" -> width over height of the drawing.
         words: every word its stories are made of, in lower case.
         size: (width, height) in pixels of the pictures it plans for.
@@ -56,6 +57,7 @@ class World:
     verbs: tuple[str, ...]
     forms: Mapping[str, str]
     floating: tuple[str, ...]
+    scales: Mapping[str, float]
     aspects: Mapping[str, float]
     words: frozenset[str]
     size: tuple[int, int]

@@ -152,7 +152,8 @@ class Controller:
         names = ("sample", "timestep", "encoder_hidden_states")
         given = {**dict(zip(names, args, strict=False)), **kwargs}
         if torch.compiler.is_compiling():
-            sample = diffusers_compile.begin_call(*(given[name] for name in names), self._number)
+            sample, timestep, text = (given[name] for name in names)
+            sample = diffusers_compile.begin_call(sample, timestep, text, self._number)
             return ((sample, *args[1:]), kwargs) if args else (args, {**kwargs, "sample": sample})
         if any(getattr(module.processor, "controller", None) is not self for _, module in self._attentions):
             self.install()

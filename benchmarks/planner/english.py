@@ -145,3 +145,10 @@ FUNCTION_WORDS = (
     "who will with without would yes yet you your called named first second third last finally meanwhile several "
     "too goodbye hello world story animals weather always everywhere nearby above alongside across sadly tired"
 ).split()
+
+# Sides of kinds that people expect to be larger or smaller than most.
+SCALES = {
+    **dict.fromkeys(("house", "tree", "car", "boat", "bear", "dragon"), 1.15),
+    **dict.fromkeys(("mouse", "frog", "lamp", "cake", "flower", "drum", "star"), 0.85),
+    **dict.fromkeys(("ball", "book"), 0.7),
+}

@@ -30,34 +30,50 @@ def _without_machine_paths(folder: Path) -> None:
 
 def _card(parameters: int) -> str:
     """The model card with the figures of the last report; before the first report it says that there are none."""
-    report = (
-        json.loads(RESULT.read_text()) if RESULT.exists() else {"held_out_stories": 0, "adapters": {}, "machine": ""}
-    )
-    columns = {
-        f"{name}, {when}": figures[f"{key}_percent"]
-        for name, figures in report["adapters"].items()
-        for when, key in (("as written", "as_written"), ("repaired", "after_repair"))
-    }
-    rows = [["", *(f"adapter {title}" for title in columns)], ["---"] * (len(columns) + 1)]
-    rows += [
-        [measure.replace("_", " "), *(str(column.get(measure, "")) for column in columns.values())]
-        for measure in next(iter(columns.values()), {})
-    ]
-    table = "\n".join(f"| {' | '.join(row)} |" for row in rows) if columns else "Not measured yet."
-    seconds = {name: figures["seconds_per_four_frame_story_median"] for name, figures in report["adapters"].items()}
-    speed = (
-        f"A story of four sentences takes {max(seconds.values())} s (median; {report['machine']})." if seconds else ""
-    )
+    report = json.loads(RESULT.read_text()) if RESULT.exists() else None
+    figures, speed = "Not measured yet.", ""
+    if report is not None:
+        figures = f"{_plans(report)}\n\n{_scenes(report)}\n\n{_others(report)}"
+        seconds = report["adapters"]["base"]["processor_seconds_per_four_frame_story_median"]
+        speed = f"A story of four sentences takes {seconds} s of processor time (median; {report['machine']})."
     text = CARD.read_text(encoding="utf-8")
     values = {
         "parameters": f"{parameters:,}",
-        "stories": str(report["held_out_stories"]),
-        "figures": table,
+        "stories": str(report["held_out_stories"]) if report else "no",
+        "figures": figures,
         "speed": speed,
     }
     for name, value in values.items():
         text = text.replace(f"{{{name}}}", value)
     return text
+
+
+def _table(columns: dict[str, dict[str, float]]) -> str:
+    """Columns of figures by measure, as Markdown."""
+    names = dict.fromkeys(name for column in columns.values() for name in column)
+    rows = [["", *columns], ["---"] * (len(columns) + 1)]
+    rows += [[name.replace("_", " "), *(str(column.get(name, "")) for column in columns.values())] for name in names]
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+
+
+def _plans(report: dict) -> str:
+    columns = {f"plan, adapter {name}": figures["plans_percent"] for name, figures in report["adapters"].items()}
+    return _table({**columns, "plan, rules": report["rules_without_a_model"]["plans_percent"]})
+
+
+def _scenes(report: dict) -> str:
+    columns = {f"as written, adapter {name}": f["as_written_percent"] for name, f in report["adapters"].items()}
+    return _table({**columns, "as written, free decoding": report["free_decoding_and_parsing"]["as_written_percent"]})
+
+
+def _others(report: dict) -> str:
+    valid = {name: figures["valid_plans_percent"] for name, figures in report["adapters"].items()}
+    free = report["free_decoding_and_parsing"]["valid_plans_percent"]
+    return (
+        f"Valid plans: {min(valid.values())} % (free decoding: {free} %). Further wordings of a story that give the "
+        f"same plan: {report['paraphrases_same_plan_percent']} %. Stories with orders in them that had any effect but text "
+        f"and boxes: {report['injection_stories_with_an_effect']} of {report['injection_stories']}."
+    )
 
 
 def export(folder: Path, tokenizer: PreTrainedTokenizerFast) -> None:

@@ -115,7 +115,7 @@ def score_plan(plan: Plan, truth: Scene, world: World) -> Score:
         for relation in true.relations:
             both = {relation.subject, relation.object} <= boxes.keys()
             add("spatial", both and holds(relation.relation, boxes[relation.subject], boxes[relation.object]))
-        shown = [Placed(entity=name, action="-", box=box) for name, box in boxes.items()]
+        shown = [Placed(entity=name, action="standing", box=box) for name, box in boxes.items()]
         _boxes(true.model_copy(update={"items": tuple(shown)}), add)
     return {name: (right[name], total) for name, total in count.items()}
 

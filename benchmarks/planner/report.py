@@ -22,7 +22,7 @@ from raccord.planner.compose import compose
 from raccord.planner.direct import DirectError, form_scene, planned, propose, read_for
 from raccord.planner.embedded import embedded_model
 from raccord.planner.framing import staged
-from raccord.planner.language_model import ADAPTERS, LanguageModel, load_language_model
+from raccord.planner.language_model import ADAPTERS, LanguageModel, LanguageModelError, load_language_model
 from raccord.planner.prompt import world_prompt
 from raccord.planner.reading import read_story, split_story
 from raccord.planner.repair import repair
@@ -30,7 +30,7 @@ from raccord.planner.scene import Being, Placed, Relation, Scene, Shot, rename
 from raccord.planner.world import World
 from raccord.sampler.plan import Plan, read_plan, write_plan
 
-STORIES = 100
+STORIES = 60
 WORDINGS = 3
 INJECTED = 200
 RESULT = Path(__file__).resolve().parents[1] / "results" / "planner.json"
@@ -210,7 +210,7 @@ def main() -> None:
         "machine": f"{platform.machine()}, 1 thread, shared with other jobs, torch {torch.__version__}, float32",
         "held_out_stories": STORIES,
         "adapters": results,
-        "paraphrases_same_plan_percent": paraphrased(model, STORIES // 3),
+        "paraphrases_same_plan_percent": paraphrased(model, STORIES // 2),
         "injection_stories": INJECTED,
         "injection_stories_with_an_effect": injected(model, INJECTED),
         "rules_without_a_model": by_rules(STORIES, _world(model)),

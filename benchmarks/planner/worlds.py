@@ -52,6 +52,7 @@ def new_world() -> World:
         verbs=english.VERBS,
         forms=english.FORMS,
         floating=("kite", "balloon", "star"),
+        scales=english.SCALES,
         aspects=_aspects(),
         words=frozenset(),
         size=(SIDE, SIDE),

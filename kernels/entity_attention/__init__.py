@@ -78,12 +78,12 @@ def entity_attention(
         RuntimeError: the forced backend cannot serve the call.
     """
     _check(query, key, value, owner, visible, bank_key, bank_value, bank_segments, bank_weight, height, width)
-    scale = query.shape[-1] ** -0.5 if scale is None else scale
+    factor = query.shape[-1] ** -0.5 if scale is None else scale
     tensors = (query, key, value, owner, visible, bank_key, bank_value, bank_segments)
     if torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors):
         # plain torch, which every tracer and autograd can follow
-        return _run(*tensors, bank_weight, scale, backend, gradient=True)
-    return _ATTEND(*tensors, bank_weight, scale, backend)
+        return _run(*tensors, bank_weight, factor, backend, gradient=True)
+    return _ATTEND(*tensors, bank_weight, factor, backend)
 
 
 def _run(

@@ -256,7 +256,7 @@ def test_twenty_runs_give_the_same_bits(combine):
 
 @COMBINE
 def test_bits_do_not_depend_on_threads(combine):
-    # 2.7 million multiply-adds a thread is too little work for a second one; this is enough for five
+    # 2 x 2 x 600 x 3 x 40 x 144 multiply-adds are work enough for nine threads (kLeastWork)
     query, key, value, segments, weight = make(13, positions=600, heads=3)
     packed = pack(key, value, segments)
     options = {"scale": 0.2, "joint": combine == "joint", "return_lse": True}

@@ -133,6 +133,7 @@ def test_the_object_of_a_sentence_is_not_its_subject():
     told = cast("Anna the cat meets Mia the fox. She sits next to her. Mia stands behind her.")
     assert told.choices[1].relations == (("#1", "next to", "#2"),)
     assert told.choices[2].relations == (("#2", "behind", "#1"),)
+    assert cast("A car comes. A cat is driving it.").choices[1].relations == (("cat", "behind", "car"),)
     assert cast("Anna the cat and Ben the dog sit. A boat is next to them.").choices[1].relations == (
         ("boat", "next to", "#1"),
         ("boat", "next to", "#2"),
@@ -186,6 +187,7 @@ def test_whoever_leaves_is_gone():
     assert told.choices[2].shown == ("#1", "#2")
     assert cast("Lina the cat and Bo the dog sit. Bo left.").choices[1].shown == ("#1",)
     assert cast("Lina the cat and Bo the dog sit. Lina sleeps without Bo.").choices[1].shown == ("#1",)
+    assert cast("Lina the cat and Bo the dog find a car. Bo drives away.").choices[1].shown == ("#1",)
     # The last ones are seen leaving; who runs off to a place is seen there.
     assert cast("Lina the cat sits. She leaves.").choices[1].shown == ("#1",)
     assert cast("Lina the cat sits. She runs off into the forest.").choices[1].shown == ("#1",)

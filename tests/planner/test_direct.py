@@ -47,6 +47,7 @@ WORLD = World(
     verbs=("meets",),
     forms={"sat": "sits"},
     floating=(),
+    scales={},
     aspects={
         f"{kind}, {pose}, {worn}": 0.8 for kind in ("cat", "ball") for pose in ("standing", "sitting") for worn in WORN
     },

@@ -1,13 +1,19 @@
-"""Framing: nothing shrinks, order and relations stay, large frames are left alone."""
+"""Framing: nothing shrinks, order and relations stay, large frames are left alone; staging gives a world's sides."""
 
+import itertools
+from pathlib import Path
+
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from raccord.planner.framing import framed
-from raccord.planner.geometry import Constraint, faults
+from raccord.planner.framing import framed, natural_size, staged
+from raccord.planner.geometry import Constraint, faults, overlap
 from raccord.planner.repair import repair
 from raccord.planner.scene import GRID, Being, Placed, Relation, Scene, Shot
+from raccord.planner.world import read_world
 
+WORLD = read_world(Path(__file__).resolve().parents[2] / "models" / "planner" / "world.json")
 NAMES = ("Ann", "Bo", "Cy", "Di")
 WORDS = ("left of", "right of", "next to", "behind", "above")
 
@@ -67,3 +73,55 @@ def test_large_ones_are_left_alone():
     scene = Scene(entities=[Being(name="Ann", card="a cat")], frames=(shot,))
     assert framed(scene).scene == scene
     assert framed(scene).repairs == ()
+
+
+def _shot(*placed, relations=()):
+    items = [Placed(entity=name, action=action, box=box) for name, action, box in placed]
+    return Shot(sentence="ann and bo", background="meadow", relations=relations, items=items)
+
+
+CARDS = {
+    "Ann": "a red cat with a hat",
+    "Bo": "a small owl",
+    "Cy": "a large striped white dragon",
+    "Di": "a yellow kite",
+}
+
+
+@given(scenes())
+@settings(max_examples=100, deadline=None, derandomize=True)
+def test_staging_keeps_relations_and_gives_the_worlds_proportions(scene):
+    beings = tuple(being.model_copy(update={"card": CARDS[being.name]}) for being in scene.entities)
+    scene = scene.model_copy(update={"entities": beings})
+    before, after = scene.frames[0], staged(scene, WORLD).frames[0]
+    boxes = [item.box for item in after.items]
+    position = {item.entity: index for index, item in enumerate(after.items)}
+    constraints = [Constraint(position[r.subject], r.relation, position[r.object]) for r in after.relations]
+    assert faults(boxes, constraints) == ([], [])
+    assert all(
+        0 <= left <= left + width <= GRID and 0 <= top <= top + height <= GRID for left, top, width, height in boxes
+    )
+    if not constraints:
+        middles = {item.entity: item.box[0] + item.box[2] / 2 for item in before.items}
+        order = sorted(after.items, key=lambda item: item.box[0] + item.box[2] / 2)
+        # A tie leaves the order open.
+        assert all(middles[a.entity] <= middles[b.entity] for a, b in itertools.pairwise(order))
+        for item in after.items:
+            width, height = natural_size(CARDS[item.entity], item.action, len(after.items), WORLD)
+            # Everything shrinks together, sides are whole cells and no smaller than 6 x 8.
+            if item.box[2] > 6 and item.box[3] > 8:
+                assert item.box[2] / item.box[3] == pytest.approx(width / height, rel=0.25)
+
+
+def test_sizes_said_are_sizes_drawn():
+    small, plain, large = (natural_size(f"a {size}owl", "standing", 1, WORLD) for size in ("small ", "", "large "))
+    assert small[1] < plain[1] < large[1]
+    assert natural_size("a cat", "sleeping", 1, WORLD) != natural_size("a cat", "sitting", 1, WORLD)
+
+
+def test_what_floats_hangs_above_those_on_the_ground():
+    shot = _shot(("Ann", "standing", (2, 14, 10, 16)), ("Di", "standing there", (18, 14, 10, 16)))
+    beings = tuple(Being(name=name, card=CARDS[name]) for name in ("Ann", "Di"))
+    ann, kite = (item.box for item in staged(Scene(entities=beings, frames=(shot,)), WORLD).frames[0].items)
+    assert kite[1] + kite[3] < ann[1] + ann[3]
+    assert overlap(ann, kite) == 0

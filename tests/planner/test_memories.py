@@ -121,6 +121,28 @@ def test_a_memory_follows_what_it_was_made_from(tmp_path, flat_model, make_plan)
     assert flat_model.cast == ["fox", "lamp"]
 
 
+@pytest.mark.parametrize(
+    ("edit", "told"),
+    [
+        (lambda p: {"seed": 3}, "frame scene-0: the plan's seed changed"),
+        (lambda p: {"style": "ink"}, "frame scene-0: the plan's style changed"),
+        (
+            lambda p: {"frames": (p.frames[0].model_copy(update={"prompt": "x", "background": "y"}), *p.frames[1:])},
+            "frame scene-0: its prompt, its background changed",
+        ),
+        (
+            lambda p: {"entities": (p.entities[0].model_copy(update={"card": "a blue fox"}), *p.entities[1:])},
+            "frame scene-0: the card of fox changed",
+        ),
+    ],
+    ids=range(4),
+)
+def test_a_draw_says_what_changed_since_the_last_one(tmp_path, flat_model, make_plan, edit, told):
+    plan = make_plan(2)
+    draw(tmp_path / "out", plan)
+    assert f"drawing again: {told}" in draw(tmp_path / "out", plan.model_copy(update=edit(plan)))
+
+
 def test_the_memory_of_an_entity_that_left_goes_too(tmp_path, flat_model, make_plan):
     out, plan = tmp_path / "out", make_plan(2)
     draw(out, plan)

@@ -17,7 +17,8 @@ def blurred(picture: Picture, sigma: float) -> Picture:
 def resampled(picture: Picture, factor: float) -> Picture:
     """Shrunk by the factor (>= 1) and enlarged again, as what passed through a coarse latent."""
     side = picture.shape[0]
-    small = Image.fromarray(picture).resize((max(1, round(side / factor)),) * 2, Image.Resampling.BICUBIC)
+    less = max(1, round(side / factor))
+    small = Image.fromarray(picture).resize((less, less), Image.Resampling.BICUBIC)
     return np.asarray(small.resize((side, side), Image.Resampling.BICUBIC))
 
 

@@ -20,6 +20,7 @@ _JITTER = 0.12
 _PORTRAIT = 8
 # More scenes with several items than the world has: every item is an example.
 _RATES = Rates(counts=(0.04, 0.26, 0.35, 0.35))
+_DETAILED = Rates(counts=_RATES.counts, creature=0.68, pattern=0.6, accessory=0.8)
 # Kinds that look the same from both sides.
 TWO_SIDED = ("lamp",)
 
@@ -67,11 +68,13 @@ def _labels(item: Item) -> dict[str, int]:
     return labels | {"facing": -1} if item.kind in TWO_SIDED else labels
 
 
-def batch(seed: int, step: int) -> tuple[Tensor, list[Scene], Crops]:
+def batch(seed: int, step: int, *, detailed: bool = False) -> tuple[Tensor, list[Scene], Crops]:
     """Batch `step`: the pictures float32 [24, 3, 128, 128] in -1..1, their scenes, and the crops: every item once, its
-    box shifted at random, boxes without an item, and items of ruined pictures.
+    box shifted at random, boxes without an item, and items of ruined pictures. With `detailed` more of the items have
+    patterns and accessories.
     """
-    scenes = [sample_scene(seed, step * FRAMES + i, rates=_RATES, portrait=i % _PORTRAIT == 0) for i in range(FRAMES)]
+    rates = _DETAILED if detailed else _RATES
+    scenes = [sample_scene(seed, step * FRAMES + i, rates=rates, portrait=i % _PORTRAIT == 0) for i in range(FRAMES)]
     clean = [render(scene, side=SIDE) for scene in scenes]
     pictures = [as_drawn(picture, seed, step, i) for i, picture in enumerate(clean)]
     pictures += [ruined(clean[i], clean[(i + 1) % FRAMES], seed, step, i) for i in range(_RUINED)]

@@ -107,9 +107,15 @@ class Reader:
     def _look(
         self, pixels: torch.Tensor, index: torch.Tensor, boxes: torch.Tensor
     ) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
+        """Mean logits of a crop and its mirror image, at a corrected box; the box [1, 4] corrected once more."""
         logits: dict[str, torch.Tensor] = {}
         for _ in range(2):
-            logits = self._namer(cut(pixels, index, boxes))
+            crop = cut(pixels, index, boxes)
+            both = self._namer(torch.cat([crop, crop.flip(-1)]))
+            # In the mirror left is right: facings change places, and the sides of the box with their signs.
+            both["facing"][1] = both["facing"][1].flip(0)
+            both["box"][1] = both["box"][1][[2, 1, 0, 3]] * torch.tensor([-1.0, 1.0, -1.0, 1.0])
+            logits = {name: value.mean(0, keepdim=True) for name, value in both.items()}
             boxes = (boxes + logits["box"] * (boxes[:, 2:] - boxes[:, :2]).repeat(1, 2)).clamp(-0.1, 1.1)
         return logits, boxes
 

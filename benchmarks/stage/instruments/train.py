@@ -1,6 +1,6 @@
 """Train the reader on the world's pictures and write its weights; resumes where it was stopped.
 
-    .venv/bin/python -P benchmarks/stage/instruments/train.py [--steps 1300]
+    .venv/bin/python -P benchmarks/stage/instruments/train.py [--steps 2100]
 
 About half a second of one CPU core a step. Weights and their card go to `benchmarks/stage/instruments/weights/`.
 """
@@ -9,8 +9,9 @@ import argparse
 import os
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -24,8 +25,23 @@ sys.path.insert(0, str(ROOT / "benchmarks"))
 SEED = 7_070_707
 # Learning rates of convolutions (Muon) and of all else (AdamW).
 MUON_RATE, RATE = 0.01, 3e-3
-# First and last step of a fall of the rates to zero, and their share at its start: after each the reader is usable.
-CYCLES = ((0, 500, 1.0), (500, 1300, 0.7))
+
+
+class Cycle(NamedTuple):
+    """Steps `first` to `last` (not included), in which the learning rates fall to zero from this share of their
+    greatest. After each cycle the reader is usable.
+    """
+
+    first: int
+    last: int
+    share: float
+
+
+CYCLES = (Cycle(0, 500, 1.0), Cycle(500, 1300, 0.7), Cycle(1300, 2100, 0.6))
+# From this step on there are more items with patterns and accessories, which are learned last, and they count more.
+DETAILED_FROM = 550
+# Weights of the heads from then on; 1 for the others.
+WEIGHTS_OF_DETAILS = {"colour": 1.5, "second": 1.5, "pattern": 1.5, "accessory": 2.0}
 # Pictures of a batch that the finder sees; the namer sees crops of all.
 FOUND = 12
 SAVE_EVERY = 50
@@ -54,13 +70,18 @@ def finder_loss(maps: "Tensor", target: "Maps") -> "tuple[Tensor, Tensor]":
     return focal, distance.mean() if len(distance) else distance.sum()
 
 
-def namer_loss(logits: "dict[str, Tensor]", target: "Crops") -> "tuple[Tensor, Tensor]":
-    """Sum of the heads' cross entropies, and the smooth distance of the corrected box in box sizes."""
+def namer_loss(
+    logits: "dict[str, Tensor]", target: "Crops", *, weights: Mapping[str, float]
+) -> "tuple[Tensor, Tensor]":
+    """Weighted sum of the heads' cross entropies (weight 1 where none is given), and the smooth distance of the
+    corrected box in box sizes.
+    """
     import torch
     from torch.nn import functional
 
     named = sum(
-        functional.cross_entropy(logits[name], labels, ignore_index=-1) for name, labels in target.labels.items()
+        weights.get(name, 1.0) * functional.cross_entropy(logits[name], labels, ignore_index=-1)
+        for name, labels in target.labels.items()
     )
     known = ~torch.isnan(target.shift[:, 0])
     box = functional.smooth_l1_loss(logits["box"][known], target.shift[known], beta=0.02)
@@ -69,7 +90,7 @@ def namer_loss(logits: "dict[str, Tensor]", target: "Crops") -> "tuple[Tensor, T
 
 def share(step: int) -> float:
     """Share of the greatest learning rate at a step: 30 steps of warm-up, then falling linearly within each cycle."""
-    first, last, start = next(cycle for cycle in CYCLES if cycle[0] <= step < cycle[1])
+    first, last, start = next(cycle for cycle in CYCLES if cycle.first <= step < cycle.last)
     return start * min(1.0, (step - first + 1) / 30) * max(0.01, 1 - (step - first) / (last - first))
 
 
@@ -90,9 +111,9 @@ def train(folder: Path, *, steps: int) -> "tuple[Finder, Namer, list[Any]]":
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(key(SEED, "reader weights"))
         finder, namer = Finder(), Namer()
-    modules = {
-        name: module.to(memory_format=torch.channels_last) for name, module in (("finder", finder), ("namer", namer))
-    }
+    modules = {"finder": finder, "namer": namer}
+    for module in modules.values():
+        module.to("cpu", memory_format=torch.channels_last)
     parameters = [parameter for module in modules.values() for parameter in module.parameters()]
     optimiser = build_optimiser([finder, namer.trunk], [namer.heads], muon_rate=MUON_RATE, rate=RATE, weight_decay=0.01)
     path = folder / "reader.safetensors"
@@ -101,10 +122,12 @@ def train(folder: Path, *, steps: int) -> "tuple[Finder, Namer, list[Any]]":
     for step in range(first, steps):
         for group in optimiser.param_groups:
             group["lr"] = group["peak"] * share(step)
-        pictures, scenes, crops = batch(SEED, step)
+        pictures, scenes, crops = batch(SEED, step, detailed=step >= DETAILED_FROM)
         pictures = pictures[:FOUND].contiguous(memory_format=torch.channels_last)
         focal, distance = finder_loss(finder(pictures), maps_of(scenes[:FOUND]))
-        named, box = namer_loss(namer(crops.crops.contiguous(memory_format=torch.channels_last)), crops)
+        logits = namer(crops.crops.contiguous(memory_format=torch.channels_last))
+        weights = WEIGHTS_OF_DETAILS if step >= DETAILED_FROM else {}
+        named, box = namer_loss(logits, crops, weights=weights)
         loss = focal + 4 * distance + named + 10 * box
         optimiser.zero_grad()
         loss.backward()
@@ -122,7 +145,7 @@ def train(folder: Path, *, steps: int) -> "tuple[Finder, Namer, list[Any]]":
 def main() -> None:
     """Train and export."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--steps", type=int, default=CYCLES[-1][1])
+    parser.add_argument("--steps", type=int, default=CYCLES[-1].last)
     parser.add_argument("--folder", type=Path, default=ROOT / "build" / "stage" / "reader", help="of the checkpoint")
     arguments = parser.parse_args()
 

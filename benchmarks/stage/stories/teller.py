@@ -103,7 +103,8 @@ class Teller:
             return self._introduce(who)
         character = self.cast[who]
         if character.twin is not None:
-            return f"the {looks(character, self.wording, plural=True).split()[-1]}"
+            noun_phrase, _, _ = looks(character, self.wording, plural=True).partition(" with ")
+            return f"the {noun_phrase.split()[-1]}"
         if self._pronoun_is_clear(who, subject) and self.wording.chance(0.6 if subject else 0.4):
             self.gendered.add(who)
             return character.pronoun if subject else _OBJECT_PRONOUNS[character.pronoun]

@@ -53,7 +53,7 @@ def mean_iou(all_placements: Sequence[Placement]) -> float:
     """mIoU of MIG (MIGC, arXiv:2402.05408): mean over the items of their IoU, 0 for every item without
     success.
     """
-    return float(np.mean([placement.iou if placement.success else 0.0 for placement in all_placements]))
+    return float(np.mean([(placement.iou or 0.0) * placement.success for placement in all_placements]))
 
 
 def accuracy_at(all_placements: Sequence[Placement], k: float) -> float:

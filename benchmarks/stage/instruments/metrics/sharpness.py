@@ -47,7 +47,7 @@ def sharpness(picture: NDArray[np.uint8], box: Box) -> float:
     height, width = picture.shape[:2]
     x0, y0 = min(max(0, int(box[0] * width)), width - 4), min(max(0, int(box[1] * height)), height - 4)
     x1, y1 = max(x0 + 4, min(width, round(box[2] * width))), max(y0 + 4, min(height, round(box[3] * height)))
-    plane = picture @ _LUMA
+    plane = picture.astype(np.float64) @ _LUMA
     # The blur reaches three sigma beyond the box.
     sigma = _REBLUR * width
     reach = int(3 * sigma) + 2
