@@ -48,6 +48,8 @@ def consistency(found: Found) -> str:
     rows = [
         [
             row["variant"],
+            percent(row["success_at_05"]),
+            percent(row["same_kind"]),
             percent(row["item_success"]),
             percent(row["outside"]),
             percent(row["same_colour"]),
@@ -62,7 +64,16 @@ def consistency(found: Found) -> str:
         f"model {found['model']}, torch {found['torch']}, {found['threads']} thread(s). "
         "Casting is counted in the calls."
     )
-    head = ["variant", "item success", "colour outside boxes", "same colour", "UNet calls a frame", "CPU s a frame"]
+    head = [
+        "variant",
+        "success@0.5",
+        "same kind",
+        "colour in its box",
+        "colour outside boxes",
+        "same colour",
+        "UNet calls a frame",
+        "CPU s a frame",
+    ]
     return table(head, rows) + "\n\n" + note
 
 

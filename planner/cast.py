@@ -12,7 +12,16 @@ import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from raccord.planner.clauses import VEHICLES, Clause, Relation, actions_told, excluded, leaving, read_clauses, relations_told
+from raccord.planner.clauses import (
+    VEHICLES,
+    Clause,
+    Relation,
+    actions_told,
+    excluded,
+    leaving,
+    read_clauses,
+    relations_told,
+)
 from raccord.planner.discourse import Discourse, Mention
 from raccord.planner.looks import Role as Role
 from raccord.planner.mentions import read_mentions

@@ -12,6 +12,7 @@ from raccord.planner.world import World
 _OWNERS = {"her": "she", "his": "he", "its": "it"}
 _GROUP = ("they", "them", "both", "everyone", "everybody", "friends", "animals")
 _DRESSING = ("wears", "wear", "wearing", "has", "have", "gets", "on")
+_UNDRESSING = ("takes", "take", "loses", "removes")
 _BE = ("is", "are")
 _ORDINALS = ("", "", "second", "third", "fourth", "fifth")
 
@@ -243,17 +244,17 @@ def _spelt(phrase: Phrase) -> str:
 
 
 def _looks_told(words: Sequence[str], at: int, subject: Sequence[str], story: Discourse) -> int:
-    """Learn from "is red", "are two cats", "wears a hat", "takes off his hat" at `at`; returns where it ends."""
+    """Learn from "is red", "are two cats", "wears a hat", "loses his hat" at `at`; returns where it ends."""
     word = words[at]
     before = words[at - 1] if at else ""
     if not subject:
         return at + 1
     if word in _BE:
         return at + 1 if before == "there" else _being(words, at, subject, story)
-    if word == "takes":
+    if word in _UNDRESSING:
         told, end, _ = worn(words, at + (2 if words[at + 1 : at + 2] == ["off"] else 1), story.world)
         if end is not None and told.accessory:
-            story.left_out.append(f"takes off {told.accessory}")
+            story.left_out.append(f"{word} {'off ' if word in ('takes', 'take') else ''}{told.accessory}")
             return end + (words[end : end + 1] == ["off"])
     if word in _DRESSING:
         told, end, missing = attired(words, at, story.world, verb=True)

@@ -40,6 +40,7 @@ def _card(parameters: int) -> str:
     values = {
         "parameters": f"{parameters:,}",
         "stories": str(report["held_out_stories"]) if report else "no",
+        "rules": str(report["rules_without_a_model"]["held_out_stories"]) if report else "no",
         "figures": figures,
         "speed": speed,
     }
@@ -71,8 +72,8 @@ def _others(report: dict) -> str:
     free = report["free_decoding_and_parsing"]["valid_plans_percent"]
     return (
         f"Valid plans: {min(valid.values())} % (free decoding: {free} %). Further wordings of a story that give the "
-        f"same plan: {report['paraphrases_same_plan_percent']} %. Stories with orders in them that had any effect but text "
-        f"and boxes: {report['injection_stories_with_an_effect']} of {report['injection_stories']}."
+        f"same plan: {report['paraphrases_same_plan_percent']} %. Stories with orders in them that had any effect but "
+        f"text and boxes: {report['injection_stories_with_an_effect']} of {report['injection_stories']}."
     )
 
 

@@ -67,6 +67,7 @@ def main() -> None:
     from raccord.sampler.story import Story
     from stage.files import write_json
     from stage.instruments.colours import read_colours
+    from stage.model.config import SMALL_CPU
     from stage.model.export import write_sums
     from stage.stories.plans import sample_plan
 
@@ -77,7 +78,7 @@ def main() -> None:
     positive: list[float] = []
     negative: list[float] = []
     for number in range(arguments.stories):
-        plan, truth = sample_plan(SEED, number, frames=2, named_colours=True)
+        plan, truth = sample_plan(SEED, number, frames=2, named_colours=True, rates=SMALL_CPU.rates)
         story = Story(pipe, plan, steps=arguments.steps, calibration=bare)
         for frame, items in zip(plan.frames, truth, strict=True):
             drawn = story.frame(frame.id)

@@ -1,10 +1,11 @@
 """What each mechanism adds on the stage: the same stories drawn plainly, with regions, casting, bank and repair.
 
-    .venv/bin/python benchmarks/stage/consistency.py [--stories 8]
+    .venv/bin/python -P benchmarks/stage/consistency.py [--stories 8]
 
-Writes `benchmarks/results/consistency.json`. Item success: at least 20 % of the item's box shows its colour (the colour
-part of MIG, arXiv 2402.05408). Outside: share of body-coloured pixels in no box. Same colour: over pairs of frames, how
-often the main body colour in an entity's box is the same, for entities whose text names no colour.
+Writes `benchmarks/results/consistency.json`. Read from pixels alone (`stage.instruments`): success@0.5 (kind, box and
+colour), accuracy@k, and over pairs of frames how often an entity has the same kind and colour. By colour alone: at
+least 20 % of the item's box shows its colour; the share of body-coloured pixels in no box; over pairs of frames, how
+often the main body colour in the box is the same, for entities whose text names no colour.
 """
 
 import argparse
@@ -39,8 +40,14 @@ def main() -> None:
     from raccord.sampler.story import Story
     from stage.files import write_json
     from stage.instruments.colours import box_mask, main_colour, read_colours
+    from stage.instruments.metrics.identity import identity_agreement
+    from stage.instruments.metrics.layout import accuracy_area, mean_iou, placements, success_rate
+    from stage.instruments.metrics.matching import match
+    from stage.instruments.reader import load_reader
+    from stage.model.config import SMALL_CPU
     from stage.stories.plans import TruePlan, sample_plan
 
+    reader, rates = load_reader(), SMALL_CPU.rates
     pipe = load_pipeline(ROOT / "models" / "stage")
     full = read_calibration(ROOT / "models" / "stage")
     off: dict[str, Any] = {"casting_candidates": 1, "bank_weight": 0.0, "presence_threshold": None}
@@ -65,16 +72,25 @@ def main() -> None:
     rows, sheet = [], []
     for name, changes in variants.items():
         success, outside, same, calls, seconds = [], [], [], 0, 0.0
+        placed, entities = [], []
         for number in range(arguments.stories):
-            true = sample_plan(SEED, number, frames=arguments.frames, named_colours=True)
+            true = sample_plan(SEED, number, frames=arguments.frames, named_colours=True, rates=rates)
             pictures, used, cpu = drawn(true, changes)
             calls, seconds = calls + used, seconds + cpu
             readings = [read_colours(p, items) for p, items in zip(pictures, true.frames, strict=True)]
             success += [hit for reading in readings for hit in reading.successes]
             outside += [reading.outside for reading in readings]
+            read = [reader.read(picture) for picture in pictures]
+            for picture, found, items in zip(pictures, read, true.frames, strict=True):
+                placed += placements(picture, found, items)
+            shown = [
+                {pair.item: found[pair.reading] for pair in match(found, items, least=0.3)}
+                for found, items in zip(read, true.frames, strict=True)
+            ]
+            entities += [[one.get(index) for one in shown] for index in range(2)]
             if number == 0:
                 sheet.append(pictures)
-            open_ = sample_plan(SEED + 1, number, frames=arguments.frames, named_colours=False)
+            open_ = sample_plan(SEED + 1, number, frames=arguments.frames, named_colours=False, rates=rates)
             pictures, used, cpu = drawn(open_, changes)
             calls, seconds = calls + used, seconds + cpu
             for entity in range(2):
@@ -83,8 +99,14 @@ def main() -> None:
                     mask = box_mask(items[entity].box, *picture.shape[:2])
                     seen.append(main_colour(picture[mask.any(1)][:, mask.any(0)]))
                 same += [a is not None and a == b for a, b in itertools.combinations(seen, 2)]
+        agreement = identity_agreement(entities)
         row = {
             "variant": name,
+            "success_at_05": success_rate(placed),
+            "mean_iou": mean_iou(placed),
+            "accuracy_area": accuracy_area(placed),
+            "same_kind": agreement.attributes["kind"],
+            "same_named_colour": agreement.attributes["colour"],
             "item_success": sum(success) / len(success),
             "outside": sum(outside) / len(outside),
             "same_colour": sum(same) / len(same),

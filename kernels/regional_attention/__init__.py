@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from raccord.kernels import _library, _native
-from raccord.kernels._dispatch import Backend, Operation
+from raccord.kernels._dispatch import Backend, Operation, interpreted, triton_reasons
 from raccord.kernels.regional_attention import reference
 from raccord.kernels.regional_attention.pack import PackedText, pack
 
@@ -29,10 +29,19 @@ def _cpu_accepts(*, device: torch.device, dtype: torch.dtype) -> list[str]:
     return reasons if dtype in _CPU_DTYPES else [*reasons, f"it takes float32 and bfloat16, and the query is {dtype}"]
 
 
+def _triton_accepts(*, device: torch.device, dtype: torch.dtype) -> list[str]:
+    home = "cpu" if interpreted() else "cuda"
+    reasons = [] if device.type == home else [f"it computes on {home} here and the query is on {device}"]
+    # the interpreter computes bfloat16 wrongly, and says nothing (triton-lang/triton issue 11585)
+    dtypes = (torch.float32, torch.float16) if interpreted() else (torch.float32, torch.float16, torch.bfloat16)
+    return reasons if dtype in dtypes else [*reasons, f"it does not compute in {dtype} here"]
+
+
 OPERATION = Operation(
     "regional_attention",
     {
         "cpu": Backend("raccord.kernels.regional_attention.native", lambda: list(_native.reasons()), _cpu_accepts),
+        "triton": Backend("raccord.kernels.regional_attention.triton", triton_reasons, _triton_accepts),
         "reference": Backend("raccord.kernels.regional_attention.reference"),
     },
 )
@@ -118,7 +127,7 @@ def regional_attention(
     _check(query, key, value, segments, weight, height=height, width=width, combine=combine)
     scale = query.shape[-1] ** -0.5 if scale is None else scale
     panels, spans = packed or (None, None)
-    operands = (query, key, value, segments, weight, panels, spans, scale, combine, return_lse, backend)
+    operands = (query, key, value, segments, weight, panels, spans, height, width, scale, combine, return_lse, backend)
     gradient = torch.is_grad_enabled() and any(x.requires_grad for x in (query, key, value, weight))
     # nobody is tracing and nobody wants a gradient: straight to the backend, past the dispatcher
     plain = type(query) is Tensor and not gradient and not torch.compiler.is_compiling()
@@ -173,6 +182,8 @@ def _run(
     weight: Tensor,
     panels: Tensor | None,
     spans: Tensor | None,
+    height: int,
+    width: int,
     scale: float,
     combine: str,
     return_lse: bool,
@@ -181,12 +192,22 @@ def _run(
     """(output, lse), the lse empty where it was not asked for."""
     packed = None if panels is None or spans is None else PackedText(panels, spans)
     output, lse = OPERATION.choose(backend, device=query.device, dtype=query.dtype)(
-        query, key, value, segments, weight, scale=scale, combine=combine, return_lse=return_lse, packed=packed
+        query,
+        key,
+        value,
+        segments,
+        weight,
+        height=height,
+        width=width,
+        scale=scale,
+        combine=combine,
+        return_lse=return_lse,
+        packed=packed,
     )
     return output, weight.new_empty(0, dtype=torch.float32) if lse is None else lse.float()
 
 
-def _run_fake(query, key, value, segments, weight, panels, spans, scale, combine, return_lse, backend=None):
+def _run_fake(query, key, value, segments, weight, panels, spans, height, width, scale, combine, return_lse, *backend):
     lse = weight.new_empty(weight.shape if return_lse else (0,), dtype=torch.float32)
     return query.new_empty(query.shape), lse
 
@@ -208,7 +229,14 @@ def _differentiate(
     inputs = [x.detach().requires_grad_(want) for x, want in zip((query, key, value, weight), wanted, strict=True)]
     with torch.enable_grad():
         outputs = reference.regional_attention(
-            *inputs[:3], segments, inputs[3], scale=scale, combine=combine, return_lse=return_lse
+            *inputs[:3],
+            segments,
+            inputs[3],
+            height=1,
+            width=query.shape[1],
+            scale=scale,
+            combine=combine,
+            return_lse=return_lse,
         )
     gradients = [output_gradient, lse_gradient]
     used = [(x, g.to(x.dtype)) for x, g in zip(outputs, gradients, strict=True) if x is not None and x.requires_grad]
@@ -232,7 +260,7 @@ def _differentiate_fake(
 
 def _setup_context(ctx, inputs, output):
     ctx.save_for_backward(*inputs[:5])
-    ctx.options = inputs[7:10]
+    ctx.options = inputs[9:12]
 
 
 def _backward(ctx, output_gradient, lse_gradient):
@@ -240,13 +268,13 @@ def _backward(ctx, output_gradient, lse_gradient):
     wanted = [needed[0], needed[1], needed[2], needed[4]]
     found = _DIFFERENTIATE(output_gradient, lse_gradient, *ctx.saved_tensors, *ctx.options, wanted)
     query, key, value, weight = (gradient if want else None for gradient, want in zip(found, wanted, strict=True))
-    return query, key, value, None, weight, *[None] * 6
+    return query, key, value, None, weight, *[None] * 8
 
 
 _TENSORS = "Tensor query, Tensor key, Tensor value, Tensor segments, Tensor weight"
 _ATTEND = _library.define(
-    f"regional_attention({_TENSORS}, Tensor? panels, Tensor? spans, float scale, str combine, bool return_lse, "
-    "str? backend=None) -> (Tensor, Tensor)",
+    f"regional_attention({_TENSORS}, Tensor? panels, Tensor? spans, SymInt height, SymInt width, float scale, "
+    "str combine, bool return_lse, str? backend=None) -> (Tensor, Tensor)",
     _run,
     _run_fake,
 )

@@ -45,6 +45,8 @@ def regional_attention(
     segments: Tensor,
     weight: Tensor,
     *,
+    height: int,
+    width: int,
     scale: float,
     combine: str,
     return_lse: bool,

@@ -11,6 +11,8 @@ def regional_attention(
     segments: Tensor,
     weight: Tensor,
     *,
+    height: int,
+    width: int,
     scale: float,
     combine: str,
     return_lse: bool,
@@ -18,7 +20,7 @@ def regional_attention(
 ) -> tuple[Tensor, Tensor | None]:
     """One loop over rows, one over segments; arithmetic in float32, or float64 when the query is float64.
 
-    `packed` is another backend's layout of key and value and not read here.
+    How positions are arranged, and `packed`, are for other backends.
     """
     positions = query.shape[1]
     compute = torch.float64 if query.dtype == torch.float64 else torch.float32

@@ -359,7 +359,7 @@ def test_gradient_of_a_single_output(combine):
 def test_the_operation_keeps_the_rules_of_torch_library():
     query, key, value, segments, weight = make(21, positions=6, lengths=(4, 3))
     query.requires_grad_()
-    operands = (query, key, value, segments, weight, None, None, 0.2, "blend", True, "cpu")
+    operands = (query, key, value, segments, weight, None, None, 2, 3, 0.2, "blend", True, "cpu")
     torch.library.opcheck(torch.ops.raccord.regional_attention.default, operands)
 
 

@@ -24,8 +24,8 @@ from stage.world.scene import PORTRAIT_SIDES, SIDES
 WEIGHTS = Path(__file__).resolve().parent / "weights"
 _FILE, _CARD = "reader.safetensors", "reader.json"
 
-# Least share of certainty that there is an entity, at its centre and in the crop.
-LEAST = 0.3
+# Least value of the centre map, and least probability of the kind, of what counts as an entity.
+LEAST_CENTRE, LEAST_KIND = 0.25, 0.4
 # Most entities of one picture.
 MOST = 12
 # Two boxes with a higher IoU show the same entity.
@@ -70,9 +70,9 @@ class Reader:
         if picture.shape[0] != SIDE:
             scaled = np.asarray(Image.fromarray(picture).resize((SIDE, SIDE), Image.Resampling.BICUBIC))
         pixels = signal(torch.from_numpy(np.array(scaled))[None])
-        ((boxes, centres),) = find(self._finder(pixels), least=LEAST, most=MOST)
+        ((boxes, _),) = find(self._finder(pixels), least=LEAST_CENTRE, most=MOST)
         kept: list[_Named] = []
-        for named in sorted(self._name(pixels, boxes, centres), key=lambda named: -named.score):
+        for named in sorted(self._name(pixels, boxes), key=lambda named: -named.score):
             if all(iou(named.box, other.box) <= _SAME for other in kept):
                 kept.append(named)
         return [
@@ -86,7 +86,7 @@ class Reader:
             for named in kept
         ]
 
-    def _name(self, pixels: torch.Tensor, boxes: torch.Tensor, centres: torch.Tensor) -> list[_Named]:
+    def _name(self, pixels: torch.Tensor, boxes: torch.Tensor) -> list[_Named]:
         """Name the boxes [N, 4] of one picture and correct them, twice: the second look is at the corrected box."""
         if not len(boxes):
             return []
@@ -94,11 +94,11 @@ class Reader:
         # One crop at a time: sums of a batch may be ordered otherwise, and a reading must not depend on its neighbours.
         looks = [self._look(pixels, index[:1], box[None]) for box in boxes]
         named = []
-        for (logits, box), centre in zip(looks, centres, strict=True):
+        for logits, box in looks:
             kind = logits["kind"].softmax(-1)[0]
             best = int(kind.argmax())
-            score = float(kind[best] * centre)
-            if HEADS["kind"][best] == NOTHING or score < LEAST:
+            score = float(kind[best])
+            if HEADS["kind"][best] == NOTHING or score < LEAST_KIND:
                 continue
             values = {name: HEADS[name][int(logits[name].argmax())] for name in HEADS}
             named.append(_Named(tuple(box[0].tolist()), score, _consistent(values, logits)))  # type: ignore[arg-type]

@@ -15,7 +15,7 @@ class Reading(NamedTuple):
     """One found entity, named as in `stage.world.scene.Item`.
 
     `second` is None on a plain entity, `box` (x0, y0, x1, y1 in 0..1) the tight box of the whole entity, also where
-    another hides it, `score` the instrument's confidence in 0..1, and `sharpness` that of
+    another hides it, `score` the probability of the kind in 0..1, and `sharpness` that of
     `stage.instruments.metrics.sharpness` in the box.
     """
 

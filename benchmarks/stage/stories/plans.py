@@ -6,7 +6,7 @@ from raccord.sampler.plan import Entity, Frame, Plan
 from raccord.sampler.plan import Item as PlanItem
 from stage.draws import Draws
 from stage.stories.places import background_text, place_text
-from stage.world.scene import SIDE, Item, natural_aspect
+from stage.world.scene import DEFAULT, SIDE, Item, Rates, natural_aspect, weighted
 from stage.world.vocabulary import (
     ACCESSORIES,
     COLOURS,
@@ -39,15 +39,21 @@ class TruePlan(NamedTuple):
 
 
 def sample_plan(
-    seed: int, number: int, *, frames: int, named_colours: bool, size: tuple[int, int] = (SIDE, SIDE)
+    seed: int,
+    number: int,
+    *,
+    frames: int,
+    named_colours: bool,
+    rates: Rates = DEFAULT,
+    size: tuple[int, int] = (SIDE, SIDE),
 ) -> TruePlan:
     """Story `number`: two entities of different kind and colour, all frames holding both, in keyed places and settings.
 
     With `named_colours` false the cards leave colours and pattern open ("a cat with a hat"), so the text does not fix
-    the identity.
+    the identity. Patterns, accessories, times and weathers occur as often as `rates` says.
     """
     draws = Draws(seed, "plan", number)
-    looks = _two_looks(draws)
+    looks = _two_looks(draws, rates)
     cards = [
         card(kind=one.kind, accessory=one.accessory)
         if not named_colours
@@ -59,7 +65,11 @@ def sample_plan(
     for index in range(frames):
         places = draws.choose(_PLACES)
         order = (0, 1) if draws.chance(0.5) else (1, 0)
-        setting, time, weather = draws.choose(SETTINGS), draws.choose(TIMES), draws.choose(WEATHERS)
+        setting, time, weather = (
+            draws.choose(SETTINGS),
+            weighted(draws, TIMES, rates.times),
+            weighted(draws, WEATHERS, rates.weathers),
+        )
         weather = WEATHERS[0] if setting in INDOORS else weather
         boxes = [_box(looks[i], places[order.index(i)]) for i in range(2)]
         prompt = f"{cards[0]} and {cards[1]} {place_text(setting, time, weather)}"
@@ -71,14 +81,16 @@ def sample_plan(
     return TruePlan(plan, tuple(truth))
 
 
-def _two_looks(draws: Draws) -> list[Item]:
+def _two_looks(draws: Draws, rates: Rates) -> list[Item]:
     looks: list[Item] = []
     while len(looks) < 2:
         kind = draws.choose(CREATURES if not looks else KINDS)
         colour = draws.choose(tuple(COLOURS))
-        pattern = draws.choose(PATTERNS[1:]) if draws.chance(0.4) else PATTERNS[0]
+        pattern = draws.choose(PATTERNS[1:]) if draws.chance(rates.pattern) else PATTERNS[0]
         second = draws.choose(second_colours(colour)) if pattern != PATTERNS[0] else None
-        accessory = draws.choose(ACCESSORIES[1:]) if kind in CREATURES and draws.chance(0.5) else ACCESSORIES[0]
+        accessory = (
+            draws.choose(ACCESSORIES[1:]) if kind in CREATURES and draws.chance(rates.accessory) else ACCESSORIES[0]
+        )
         if all(kind != other.kind and colour != other.colour for other in looks):
             box = (0.0, 0.0, 1.0, 1.0)
             looks.append(Item(kind, colour, second, pattern, accessory, _SIZE, box, 0, "left", "standing"))

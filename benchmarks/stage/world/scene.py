@@ -93,7 +93,8 @@ def natural_aspect(kind: str, pose: str, accessory: str) -> float:
     return (x1 - x0) / (y1 - y0)
 
 
-def _weighted(draws: Draws, options: Sequence[Choice], weights: Sequence[float]) -> Choice:
+def weighted(draws: Draws, options: Sequence[Choice], weights: Sequence[float]) -> Choice:
+    """One of the options, as likely as its weight says."""
     share = draws.uniform() * sum(weights)
     for option, weight in zip(options, weights, strict=True):
         share -= weight
@@ -109,9 +110,9 @@ def _item(draws: Draws, rates: Rates, sides: dict[str, tuple[float, float]], wei
     pattern = draws.choose(vocabulary.PATTERNS[1:]) if draws.chance(rates.pattern) else "plain"
     second = draws.choose(vocabulary.second_colours(colour)) if pattern != "plain" else None
     accessory = draws.choose(vocabulary.ACCESSORIES[1:]) if creature and draws.chance(rates.accessory) else "none"
-    pose = _weighted(draws, vocabulary.POSES, rates.poses) if creature else "standing"
+    pose = weighted(draws, vocabulary.POSES, rates.poses) if creature else "standing"
     facing = draws.choose(vocabulary.FACINGS)
-    size = _weighted(draws, tuple(sides), weights)
+    size = weighted(draws, tuple(sides), weights)
     aspect = natural_aspect(kind, pose, accessory) * rates.stretch ** draws.uniform(-1, 1)
     longer = draws.uniform(*sides[size])
     width, height = (longer, longer / aspect) if aspect >= 1 else (longer * aspect, longer)
@@ -154,10 +155,10 @@ def sample_scene(seed: int, number: int, *, rates: Rates = DEFAULT, portrait: bo
     """
     draws = Draws(seed, "portrait" if portrait else "scene", number)
     setting = draws.choose(vocabulary.SETTINGS)
-    time = _weighted(draws, vocabulary.TIMES, rates.times)
-    weather = _weighted(draws, vocabulary.WEATHERS, rates.weathers)
+    time = weighted(draws, vocabulary.TIMES, rates.times)
+    weather = weighted(draws, vocabulary.WEATHERS, rates.weathers)
     weather = "clear" if setting in vocabulary.INDOORS else weather
-    count = 1 if portrait else _weighted(draws, range(len(rates.counts)), rates.counts)
+    count = 1 if portrait else weighted(draws, range(len(rates.counts)), rates.counts)
     sides, weights = SIDES, rates.sizes_of_one if count == 1 else rates.sizes_of_several
     if portrait:
         sides, weights = PORTRAIT_SIDES, (1.0, 1.0)
