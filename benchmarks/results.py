@@ -121,6 +121,18 @@ def side_by_side(found: Found) -> str:
     return table([*given, "who", "median us", "min us", "raccord is faster by"], rows) + "\n\n" + note
 
 
+def instruments(found: Found) -> str:
+    """Accuracies, then what is read on degraded pictures."""
+    figures = table(["figure", "value"], [leaf for leaf in leaves(found) if not leaf[0].startswith("degraded")])
+    head = ["degraded by", "level", "items still named", "kind right of these"]
+    rows = [
+        [row["way"], row["level"], percent(row["named"]), percent(row["kind_right_of_named"])]
+        for row in found["degraded"]
+        if row["kind_right_of_named"] is not None
+    ]
+    return figures + "\n\n" + table(head, rows)
+
+
 def anything(found: Found) -> str:
     return table(["figure", "value"], leaves(found))
 
@@ -130,6 +142,7 @@ SECTIONS: list[tuple[str, str, str, Callable[[Found], str]]] = [
     ("consistency", "What each mechanism adds", "benchmarks/stage/consistency.py", consistency),
     ("calibration", "Presence threshold", "benchmarks/stage/calibrate.py", anything),
     ("stage", "The embedded diffusion model", "benchmarks/stage/report.py", stage),
+    ("instruments", "The reader on held-out renders", "benchmarks/stage/instruments/check.py", instruments),
     ("planner", "The embedded planner", "benchmarks/planner/report.py", anything),
     ("schedulers", "Schedulers against diffusers and against the truth", "benchmarks/schedulers.py", anything),
     ("mutation", "Mutation score of schedules, predictions and steps", "benchmarks/mutation.py", mutation),

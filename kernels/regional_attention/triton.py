@@ -12,7 +12,7 @@ from torch import Tensor
 
 # Positions of a tile (rows, columns) and tokens of a block.
 _TILE = (8, 8)
-_TOKENS = 64
+_TOKENS = 32
 
 _LOG2_E = tl.constexpr(1.4426950408889634)
 _LN_2 = tl.constexpr(0.6931471805599453)

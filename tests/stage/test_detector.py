@@ -48,7 +48,7 @@ def test_a_cut_shows_the_box_with_its_margin_and_grey_outside():
     # With a margin of half the box on every side, the box is the middle half of the crop.
     whole = cut(picture, index, torch.tensor([[0.25, 0.25, 0.75, 0.75]]), margin=0.5)
     assert (whole[..., 14:34, 14:34] == 1).all()
-    assert (whole[..., :10, :] == -1).all()
+    assert (whole[..., 1:10, 1:-1] == -1).all()
     assert (cut(picture, index, torch.tensor([[1.5, 1.5, 1.9, 1.9]])) == 0).all()
 
 

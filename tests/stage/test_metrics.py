@@ -125,7 +125,7 @@ def test_success_needs_a_fifth_of_the_box_in_the_colour():
     item = truth("ball", "red")
     # The box is 8 by 10 pixels: one column is 1/8, two are 2/8 of it.
     for columns, success in ((1, False), (2, True), (8, True)):
-        shown_ = picture(("red", (0.0, 0.5, columns / 20, 1.0)))
+        shown_ = picture(("blue", LEFT), ("red", (0.0, 0.5, columns / 20, 1.0)))
         (found,) = placements(shown_, [read(item)], [item])
         assert found.colour_share == pytest.approx(columns / 8)
         assert found.success is success

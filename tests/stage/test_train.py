@@ -14,9 +14,9 @@ from stage.model.decoder import train_decoder
 from stage.model.latents import batch_of_step, kind_of_step, picture_numbers
 from stage.model.muon import orthogonalised
 from stage.model.networks import build_scheduler
-from stage.model.tokenizer import build_tokenizer
 from stage.model.rate import learning_rate
 from stage.model.text import said
+from stage.model.tokenizer import build_tokenizer
 from stage.model.train import loss_weight, train
 
 
@@ -50,7 +50,7 @@ def _digest(*modules) -> str:
     return total.hexdigest()
 
 
-@pytest.mark.parametrize("stop", [2, 4, 7])
+@pytest.mark.parametrize("stop", [2, 4, 9])
 def test_stopped_anywhere_and_resumed_gives_the_same_weights(stop, run, tokenizer, tmp_path):
     _, autoencoder, trained = run
     train(TINY, tmp_path, tokenizer=tokenizer, autoencoder=autoencoder, target=tmp_path / "model", stop=stop)
@@ -114,10 +114,12 @@ def test_every_picture_comes_once_an_epoch(kind):
         assert sorted(numbers) == list(range(count))
 
 
-def test_portraits_alone_then_scenes_and_portraits_in_turn():
+def test_portraits_then_scenes_and_portraits_in_turn_then_scenes():
     kinds = [kind_of_step(TINY, step) for step in range(TINY.steps)]
     assert [kind for kind, _ in kinds[: TINY.portrait_steps]] == ["portrait"] * TINY.portrait_steps
-    assert [kind for kind, _ in kinds[TINY.portrait_steps :]] == ["scene", "portrait"] * (TINY.mixed_steps // 2)
+    mixed = kinds[TINY.portrait_steps : TINY.portrait_steps + TINY.mixed_steps]
+    assert [kind for kind, _ in mixed] == ["scene", "portrait"] * (TINY.mixed_steps // 2)
+    assert [kind for kind, _ in kinds[-TINY.scene_steps :]] == ["scene"] * TINY.scene_steps
     for wanted in ("portrait", "scene"):
         positions = [position for kind, position in kinds if kind == wanted]
         assert positions == list(range(len(positions)))

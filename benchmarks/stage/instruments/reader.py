@@ -20,6 +20,7 @@ from stage.instruments.metrics.sharpness import sharpness
 from stage.instruments.networks import HEADS, NOTHING, SIDE, Finder, Namer, cut, find, signal
 from stage.instruments.reading import Box, Reading
 from stage.world.scene import PORTRAIT_SIDES, SIDES
+from stage.world.vocabulary import second_colours
 
 WEIGHTS = Path(__file__).resolve().parent / "weights"
 _FILE, _CARD = "reader.safetensors", "reader.json"
@@ -121,12 +122,14 @@ class Reader:
 
 
 def _consistent(values: dict[str, str | None], logits: dict[str, torch.Tensor]) -> dict[str, str | None]:
-    """Values that can stand together: a second colour if and only if there is a pattern."""
+    """Values that can stand together: a second colour if and only if there is a pattern, and one that the world puts on
+    the first.
+    """
     if values["pattern"] == "plain":
         return values | {"second": None}
-    if values["second"] is None:
-        return values | {"second": HEADS["second"][1 + int(logits["second"][0, 1:].argmax())]}
-    return values
+    allowed = second_colours(str(values["colour"]))
+    scores = dict(zip(HEADS["second"], logits["second"][0].tolist(), strict=True))
+    return values | {"second": max(allowed, key=lambda colour: scores[colour])}
 
 
 def export(folder: Path, finder: Finder, namer: Namer, *, card: dict[str, Any]) -> None:

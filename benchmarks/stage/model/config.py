@@ -42,9 +42,11 @@ class StageConfig:
     unet_channels: tuple[int, ...]
     unet_layers: int
     unet_heads: int
-    # Training of text encoder and denoiser together: first portraits alone, then every other step whole scenes.
+    # Training of text encoder and denoiser together: first portraits alone, then every other step whole scenes; last
+    # scenes alone, under a second warm-up and cosine that reaches half the rates.
     portrait_steps: int
     mixed_steps: int
+    scene_steps: int
     portrait_batch: int
     scene_batch: int
     rate: float
@@ -76,7 +78,7 @@ class StageConfig:
     @property
     def steps(self) -> int:
         """Steps of the denoiser."""
-        return self.portrait_steps + self.mixed_steps
+        return self.portrait_steps + self.mixed_steps + self.scene_steps
 
     def to_json(self) -> dict[str, Any]:
         """The fields as JSON values."""
@@ -122,6 +124,7 @@ SMALL_CPU = StageConfig(
     unet_heads=4,
     portrait_steps=2_600,
     mixed_steps=1_300,
+    scene_steps=900,
     portrait_batch=32,
     scene_batch=16,
     rate=1e-3,
@@ -159,7 +162,8 @@ H200 = dataclasses.replace(
     unet_channels=(96, 192),
     unet_layers=2,
     portrait_steps=10_000,
-    mixed_steps=20_000,
+    mixed_steps=10_000,
+    scene_steps=10_000,
     portrait_batch=512,
     scene_batch=256,
     warmup=500,
@@ -190,11 +194,12 @@ TINY = dataclasses.replace(
     captions=2,
     portrait_steps=4,
     mixed_steps=4,
+    scene_steps=2,
     portrait_batch=4,
     scene_batch=4,
     warmup=2,
     checkpoint_every=3,
-    export_every=8,
+    export_every=10,
 )
 
 CONFIGS = {config.name: config for config in (SMALL_CPU, H200, TINY)}

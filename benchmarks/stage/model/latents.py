@@ -60,10 +60,12 @@ def kind_of_step(config: StageConfig, step: int) -> tuple[Kind, int]:
     """What step `step` of the denoiser shows, and how many steps of that kind came before it.
 
     Portraits alone at first: they cost a quarter and hold all there is to learn about kinds; then scenes and portraits
-    in turn.
+    in turn; then scenes alone.
     """
     if step < config.portrait_steps:
         return "portrait", step
+    if step >= config.portrait_steps + config.mixed_steps:
+        return "scene", step - config.portrait_steps - config.mixed_steps // 2
     later, turn = divmod(step - config.portrait_steps, 2)
     return ("portrait", config.portrait_steps + later) if turn else ("scene", later)
 

@@ -42,6 +42,16 @@ def loss_weight(snr: Tensor, gamma: float) -> Tensor:
     return (snr + 1).clamp(max=gamma) / (snr + 1)
 
 
+def rate_of_step(config: StageConfig, step: int, peak: float) -> float:
+    """The learning rate of a step: one warm-up and cosine over portraits and mixed steps, one at half of it over the
+    scenes.
+    """
+    first = config.portrait_steps + config.mixed_steps
+    if step < first:
+        return learning_rate(step, steps=first, peak=peak, warmup=config.warmup)
+    return learning_rate(step - first, steps=config.scene_steps, peak=peak / 2, warmup=config.warmup)
+
+
 @torch.no_grad()
 def average(target: nn.Module, source: nn.Module, decay: float) -> None:
     """target <- decay * target + (1 - decay) * source, for all parameters; buffers are copied."""
@@ -101,7 +111,7 @@ def train(
     for step in range(start, config.steps if stop is None else stop):
         batch = batch_of_step(config, folder, step, tokenizer=tokenizer, autoencoder=autoencoder, empty=empty)
         for group in optimiser.param_groups:
-            group["lr"] = learning_rate(step, steps=config.steps, peak=group["peak"], warmup=config.warmup)
+            group["lr"] = rate_of_step(config, step, group["peak"])
         batch = Batch(*(tensor.to(device) for tensor in batch))
         loss = step_loss(config, step, batch, text_encoder=text_encoder, unet=unet, alphas=alphas)
         optimiser.zero_grad(set_to_none=True)
