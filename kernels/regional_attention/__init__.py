@@ -41,8 +41,9 @@ OPERATION = Operation(
     "regional_attention",
     {
         "cpu": Backend("raccord.kernels.regional_attention.native", lambda: list(_native.reasons()), _cpu_accepts),
-        "triton": Backend("raccord.kernels.regional_attention.triton", triton_reasons, _triton_accepts),
         "reference": Backend("raccord.kernels.regional_attention.reference"),
+        # Behind the reference, so only where it is forced: it has not run on a GPU yet.
+        "triton": Backend("raccord.kernels.regional_attention.triton", triton_reasons, _triton_accepts),
     },
 )
 
@@ -125,9 +126,9 @@ def regional_attention(
         RuntimeError: the forced backend cannot serve the call.
     """
     _check(query, key, value, segments, weight, height=height, width=width, combine=combine)
-    scale = query.shape[-1] ** -0.5 if scale is None else scale
+    factor = query.shape[-1] ** -0.5 if scale is None else scale
     panels, spans = packed or (None, None)
-    operands = (query, key, value, segments, weight, panels, spans, height, width, scale, combine, return_lse, backend)
+    operands = (query, key, value, segments, weight, panels, spans, height, width, factor, combine, return_lse, backend)
     gradient = torch.is_grad_enabled() and any(x.requires_grad for x in (query, key, value, weight))
     # nobody is tracing and nobody wants a gradient: straight to the backend, past the dispatcher
     plain = type(query) is Tensor and not gradient and not torch.compiler.is_compiling()
@@ -229,7 +230,9 @@ def _differentiate(
     inputs = [x.detach().requires_grad_(want) for x, want in zip((query, key, value, weight), wanted, strict=True)]
     with torch.enable_grad():
         outputs = reference.regional_attention(
-            *inputs[:3],
+            inputs[0],
+            inputs[1],
+            inputs[2],
             segments,
             inputs[3],
             height=1,

@@ -5,6 +5,8 @@ no position of the tile sees is skipped. Sums over tokens run in ascending block
 size depends on the batch.
 """
 
+from typing import Any
+
 import torch
 import triton
 import triton.language as tl
@@ -147,7 +149,8 @@ def regional_attention(
     tiles = triton.cdiv(height, _TILE[0]) * triton.cdiv(width, _TILE[1])
     # Triton launches on the current device, which need not be the one asked for.
     with torch.cuda.device_of(out):
-        _attend[(tiles, heads, rows)](
+        launch: Any = _attend[(tiles, heads, rows)]
+        launch(
             out,
             query,
             key,
@@ -172,6 +175,6 @@ def regional_attention(
             LSE=return_lse,
             num_warps=4,
             num_stages=2,
-            enable_fp_fusion=True,  # pyright: ignore[reportCallIssue]
+            enable_fp_fusion=True,
         )
     return out, lse.mean(1) if return_lse else None

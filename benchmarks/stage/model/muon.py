@@ -26,7 +26,7 @@ def orthogonalised(matrix: Tensor) -> Tensor:
     x = matrix.T if tall else matrix
     x = x / (x.norm() + 1e-7)
     gram = x @ x.T
-    product = None
+    product: Any = None
     for _ in range(_ROUNDS):
         factor = torch.addmm(gram, gram, gram, beta=_B, alpha=_C)
         factor.diagonal().add_(_A)
@@ -58,21 +58,19 @@ class Muon(torch.optim.Optimizer):
             for parameter in group["params"]:
                 if parameter.grad is not None:
                     parameter.mul_(1 - group["lr"] * group["weight_decay"])
-                    parameter.add_(update(parameter), alpha=-group["lr"])
+                    parameter.add_(update(self.state[parameter], parameter.grad), alpha=-group["lr"])
 
-    def _orthogonal(self, parameter: Tensor) -> Tensor:
-        state, gradient = self.state[parameter], parameter.grad
+    def _orthogonal(self, state: dict[str, Any], gradient: Tensor) -> Tensor:
         if not state:
-            state["momentum"] = torch.zeros_like(parameter)
+            state["momentum"] = torch.zeros_like(gradient)
         state["momentum"].mul_(0.95).add_(gradient)
         matrix = gradient.add(state["momentum"], alpha=0.95).reshape(len(gradient), -1)
         return orthogonalised(matrix).view(gradient.shape) * (0.2 * max(matrix.shape) ** 0.5)
 
-    def _adam(self, parameter: Tensor) -> Tensor:
-        state, gradient = self.state[parameter], parameter.grad
+    def _adam(self, state: dict[str, Any], gradient: Tensor) -> Tensor:
         if not state:
             state["step"] = torch.zeros(())
-            state["first"], state["second"] = torch.zeros_like(parameter), torch.zeros_like(parameter)
+            state["first"], state["second"] = torch.zeros_like(gradient), torch.zeros_like(gradient)
         state["step"] += 1
         count = state["step"].item()
         state["first"].lerp_(gradient, 1 - 0.9)
