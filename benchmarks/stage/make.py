@@ -12,12 +12,13 @@ import multiprocessing
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "benchmarks"))
 
 
-def render_chunk(name: str, folder: Path, kind: str, chunk: int) -> None:
+def render_chunk(name: str, folder: Path, kind: Any, chunk: int) -> None:
     """Write the pictures, coverage and tokens of one chunk, unless they are there."""
     from stage.model.config import CONFIGS
     from stage.model.latents import tokens_of_chunk
@@ -52,7 +53,7 @@ def main() -> None:
     from stage.model.train import train
 
     folder = ROOT / "build" / "stage" / config.name
-    chunks = [("portrait", n) for n in range(config.portraits // config.chunk)]
+    chunks: list[tuple[Any, int]] = [("portrait", n) for n in range(config.portraits // config.chunk)]
     chunks += [("scene", n) for n in range(config.scenes // config.chunk)]
     if arguments.workers:
         context = multiprocessing.get_context("spawn")

@@ -19,25 +19,36 @@ sys.path.insert(0, str(ROOT / "benchmarks"))
 SEED = 4242
 
 
-def unseen_prompts(config: Any, count: int, *, items: int, seed: int) -> list[tuple[str, Any]]:
+def trained_captions(config: Any) -> set[str]:
+    """Every caption of the training pictures."""
+    from stage.draws import Draws
+    from stage.model.pictures import scene_of
+    from stage.world.captions import caption
+
+    return {
+        caption(scene, Draws(config.seed, f"{kind} caption", number, i))
+        for kind, count in (("portrait", config.portraits), ("scene", config.scenes))
+        for number in range(count)
+        for scene in (scene_of(config, kind, number),)
+        for i in range(config.captions)
+    }
+
+
+def unseen_prompts(config: Any, count: int, *, trained: set[str], items: int, seed: int) -> list[tuple[str, Any]]:
     """Captions with named colours and their scenes whose exact text is none of the training captions.
 
     Args:
         count: how many.
+        trained: captions to leave out.
         items: items a scene, 1 or 2, of different colours.
     """
     from stage.draws import Draws
     from stage.world.captions import caption
     from stage.world.scene import sample_scene
 
-    trained = set()
-    for number in range(config.pictures):
-        scene = sample_scene(config.seed, number)
-        if len(scene.items) == items:
-            trained |= {caption(scene, Draws(config.seed, "caption", number, i)) for i in range(config.captions)}
     found, number = [], 0
     while len(found) < count:
-        scene = sample_scene(seed, number)
+        scene = sample_scene(seed, number, rates=config.rates)
         text = caption(scene, Draws(seed, "caption", number))
         named = len(scene.items) == items and all(item.colour in text for item in scene.items)
         if named and len({item.colour for item in scene.items}) == items and text not in trained:
@@ -182,8 +193,9 @@ def main() -> None:
         "autoencoder": autoencoder_figures(pipe.vae, 64),
         "reader_sha256": json.loads((WEIGHTS / "reader.json").read_text())["sha256"],
     }
-    single = unseen_prompts(SMALL_CPU, arguments.count, items=1, seed=SEED)
-    double = unseen_prompts(SMALL_CPU, arguments.count, items=2, seed=SEED)
+    trained = trained_captions(SMALL_CPU)
+    single = unseen_prompts(SMALL_CPU, arguments.count, trained=trained, items=1, seed=SEED)
+    double = unseen_prompts(SMALL_CPU, arguments.count, trained=trained, items=2, seed=SEED)
     for name, prompts in (("one_item", single), ("two_items", double)):
         pictures = draw(pipe, [text for text, _ in prompts], steps=arguments.steps, guidance=arguments.guidance)
         results[name] = prompt_figures(pictures, prompts, reader)

@@ -103,7 +103,7 @@ def latent_loss(latents: Tensor, target: Tensor) -> Tensor:
     whatever else they hold; all values are drawn to 0 as the Kullback-Leibler term of an autoencoder with a posterior
     of fixed variance does (Kingma and Welling 2013, arXiv:1312.6114, appendix B).
     """
-    colours = functional.adaptive_avg_pool2d(target, list(latents.shape[-2:]))
+    colours = functional.avg_pool2d(target, target.shape[-1] // latents.shape[-1])
     return ANCHOR * (latents[:, :3] - 2 * colours).square().mean() + SMALL * latents.square().mean()
 
 
