@@ -22,12 +22,13 @@ SEED = 4242
 def trained_captions(config: Any) -> set[str]:
     """Every caption of the training pictures."""
     from stage.draws import Draws
-    from stage.model.pictures import scene_of
+    from stage.model.pictures import Kind, scene_of
     from stage.world.captions import caption
 
+    sets: tuple[tuple[Kind, int], ...] = (("portrait", config.portraits), ("scene", config.scenes))
     return {
         caption(scene, Draws(config.seed, f"{kind} caption", number, i))
-        for kind, count in (("portrait", config.portraits), ("scene", config.scenes))
+        for kind, count in sets
         for number in range(count)
         for scene in (scene_of(config, kind, number),)
         for i in range(config.captions)
@@ -144,7 +145,7 @@ def prompt_figures(pictures: Any, prompts: list[tuple[str, Any]], reader: Any) -
 
 
 def contact_sheet(pictures: Any, path: Path, *, columns: int) -> None:
-    """Write the first pictures side by side, three times enlarged, as PNG."""
+    """Write the first pictures side by side as PNG."""
     import numpy as np
     from PIL import Image
 
@@ -152,8 +153,7 @@ def contact_sheet(pictures: Any, path: Path, *, columns: int) -> None:
         np.concatenate(list(pictures[i : i + columns]), 1)
         for i in range(0, len(pictures) // columns * columns, columns)
     ]
-    sheet = Image.fromarray(np.concatenate(rows))
-    sheet.resize((sheet.width * 3, sheet.height * 3), Image.Resampling.NEAREST).save(path)
+    Image.fromarray(np.concatenate(rows)).save(path, optimize=True)
 
 
 def main() -> None:
