@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# All that needs a GPU, in one run under 10 minutes: tests marked gpu, kernels beside their rivals, the UNet step.
+# Tests marked gpu, then the UNet step, planned beside plain; the kernels' own benchmarks are for the CPU so far.
 #     benchmarks/gpu.sh [FOLDER FOR THE RESULTS]
-# The stage model trains apart, about 25 minutes in calls that resume: make stage CONFIG=h200
+# The stage model trains apart and resumes: $PYTHON -P benchmarks/stage/make.py --config h200 --workers 16
 # Needs raccord and its dependencies importable by $PYTHON (default: .venv's). Not yet run on a GPU.
 set -euo pipefail
 cd "$(dirname "$0")/.."
