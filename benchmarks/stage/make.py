@@ -68,9 +68,10 @@ def main() -> None:
             latents_of_chunk(config, folder, kind, chunk, autoencoder)
         train_decoder(config, folder, autoencoder)
         return
-    target = ROOT / "models" / "stage"
-    trained = train(config, folder, tokenizer=tokenizer, autoencoder=autoencoder, target=target)
+    # The model as it is so far, to look at; models/stage changes only at the end.
+    trained = train(config, folder, tokenizer=tokenizer, autoencoder=autoencoder, target=folder / "model")
     train_decoder(config, folder, autoencoder)
+    target = ROOT / "models" / "stage"
     export(target, tokenizer=tokenizer, autoencoder=autoencoder, text_encoder=trained.text_encoder, unet=trained.unet)
 
 

@@ -58,6 +58,23 @@ def test_stopped_anywhere_and_resumed_gives_the_same_weights(stop, run, tokenize
     assert _digest(again.text_encoder, again.unet) == _digest(trained.text_encoder, trained.unet)
 
 
+def test_bfloat16_training_resumes_to_the_same_weights(run, tokenizer, tmp_path):
+    _, autoencoder, _ = run
+    config = dataclasses.replace(TINY, precision="bfloat16", portrait_steps=2, mixed_steps=2, scene_steps=1)
+    train(config, tmp_path / "a", tokenizer=tokenizer, autoencoder=autoencoder, target=tmp_path / "model")
+    train(config, tmp_path / "b", tokenizer=tokenizer, autoencoder=autoencoder, target=tmp_path / "model", stop=4)
+    train(config, tmp_path / "b", tokenizer=tokenizer, autoencoder=autoencoder, target=tmp_path / "model")
+    whole, resumed = (
+        hashlib.sha256((tmp_path / name / "denoiser.safetensors").read_bytes()).hexdigest() for name in "ab"
+    )
+    assert whole == resumed
+
+
+def test_an_unknown_precision_is_refused():
+    with pytest.raises(ValueError, match="precision"):
+        dataclasses.replace(TINY, precision="float16")
+
+
 def test_another_seed_gives_other_weights(run, tokenizer, tmp_path):
     _, autoencoder, trained = run
     other = train(

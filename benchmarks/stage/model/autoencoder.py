@@ -137,7 +137,7 @@ def train_autoencoder(config: StageConfig, folder: Path) -> Any:
             group["lr"] = learning_rate(step, steps=config.vae_steps, peak=group["peak"], warmup=50)
         target = training_signals(config, folder, step).to(device)
         generator = torch.Generator().manual_seed(key(config.seed, "autoencoder noise", step))
-        with autocast(device):
+        with autocast(config):
             latents = model.encode(target).latent_dist.mean
             noise = NOISE * torch.randn(latents.shape, generator=generator).to(device)
             result = model.decode(latents + noise).sample

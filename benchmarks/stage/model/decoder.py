@@ -57,7 +57,7 @@ def train_decoder(config: StageConfig, folder: Path, autoencoder: Any) -> Any:
         generator = torch.Generator().manual_seed(key(config.seed, "decoder noise", step))
         latents = (latents + NOISE * torch.randn(latents.shape, generator=generator)).to(device)
         target = target.to(device)
-        with autocast(device):
+        with autocast(config):
             result = autoencoder.decode(latents / autoencoder.config.scaling_factor).sample.float()
         loss = reconstruction_loss(result, target, emphasis=0.5)
         optimiser.zero_grad(set_to_none=True)

@@ -1,12 +1,14 @@
-"""Precision of training: bfloat16 on a GPU, float32 on a CPU (many have no bfloat16 instructions)."""
+"""Precision of training: float32 weights, and forward passes in the precision of the configuration."""
 
 import contextlib
 
 import torch
 
+from stage.model.config import StageConfig
 
-def autocast(device: torch.device) -> contextlib.AbstractContextManager[object]:
-    """The context of a forward pass on this device."""
-    if device.type == "cuda":
-        return torch.autocast("cuda", torch.bfloat16)
+
+def autocast(config: StageConfig) -> contextlib.AbstractContextManager[object]:
+    """The context of a forward pass."""
+    if config.precision == "bfloat16":
+        return torch.autocast(config.device, torch.bfloat16)
     return contextlib.nullcontext()
