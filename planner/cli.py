@@ -15,6 +15,7 @@ from raccord.planner.files import read_bounded, write_atomically
 
 if TYPE_CHECKING:
     from raccord.planner.output import Settings
+    from raccord.planner.plan_check import Checked
     from raccord.sampler.plan import Plan
 
 STORY_LIMIT_BYTES = 64 << 10
@@ -43,9 +44,11 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-Story = Annotated[str, typer.Argument(metavar="TEXT|FILE", help="The story, a file that holds it, or - for stdin.")]
+_STORY = typer.Argument(metavar="TEXT|FILE", help="The story, a file that holds it, or - for stdin.")
+Story = Annotated[str, _STORY]
 PlanFile = Annotated[str, typer.Argument(metavar="PLAN.json", help="The plan file, or - for stdin.")]
 Out = Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder for the pictures; made if need be.")]
+Output = Annotated[str | None, typer.Option("-o", "--output", metavar="FILE", help="Where to; - for stdout.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
 Seed = Annotated[int | None, typer.Option(min=0, max=2**63 - 1, help="Seed of the plan; another one, other pictures.")]
 Steps = Annotated[int, typer.Option(min=1, max=1000, help="Denoising steps a frame.")]
@@ -106,28 +109,49 @@ def story(
 
 @app.command()
 def plan(
-    story: Story,
-    output: Annotated[str, typer.Option("-o", "--output", metavar="PLAN.json", help="Where to; - for stdout.")] = "-",
+    story: Annotated[str | None, _STORY] = None,
+    output: Output = None,
     seed: Seed = None,
     planner: Planner = None,
+    check: Annotated[
+        str | None, typer.Option(metavar="PLAN.json", help="Plan nothing; say what is wrong with this plan.")
+    ] = None,
+    show: Annotated[
+        str | None, typer.Option(metavar="PLAN.json", help="Plan nothing; show this plan's boxes as a page (HTML).")
+    ] = None,
+    schema: Annotated[bool, typer.Option("--schema", help="Plan nothing; give the JSON Schema of plans.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Plan a story: who is in it, and where each stands in every frame."""
+    """Plan a story: who is in it, and where each stands in every frame. Or check or show a plan made elsewhere."""
     with running(as_json) as command:
-        text = read_story(story)
-        path = Path(output)
-        if output != "-" and (path.is_dir() or not path.parent.is_dir()):
-            raise InputError(f"-o {output} cannot be a file", hint="name a file in a folder that exists")
-        proposed, notes = _propose(command, text, planner=planner, seed=seed or 0)
-        from raccord.sampler.plan import plan_hash, write_plan
+        asked = [name for name in (story, check, show, schema or None) if name is not None]
+        if len(asked) != 1:
+            raise InputError("give a story, or one of --check, --show and --schema", hint="see raccord plan --help")
+        path = _output_path(output)
+        if check is not None:
+            if path is not None:
+                raise InputError("--check writes nothing, so -o has no meaning", hint="leave one of them out")
+            _check(command, check)
+        elif show is not None:
+            _show(command, show, output)
+        elif schema:
+            from raccord.sampler.plan import plan_schema
 
-        data = write_plan(proposed)
-        result = {"plan_sha256": plan_hash(proposed), "frames": len(proposed.frames), **notes}
-        if output != "-":
-            write_atomically(path, data)
-            command.result({"plan": output, **result}, text=f"{output}: {len(proposed.frames)} frames")
+            document = plan_schema()
+            _put(command, {"schema": document}, json.dumps(document, indent=2) + "\n", path)
         else:
-            command.result({"plan": json.loads(data), **result}, text=data.decode())
+            assert story is not None
+            text = read_story(story)
+            proposed, notes = _propose(command, text, planner=planner, seed=seed or 0)
+            from raccord.sampler.plan import plan_hash, write_plan
+
+            data = write_plan(proposed)
+            result = {"plan_sha256": plan_hash(proposed), "frames": len(proposed.frames), **notes}
+            if path is not None:
+                write_atomically(path, data)
+                command.result({"plan": output, **result}, text=f"{output}: {len(proposed.frames)} frames")
+            else:
+                command.result({"plan": json.loads(data), **result}, text=data.decode())
 
 
 @app.command()
@@ -219,6 +243,67 @@ def read_story(source: str) -> str:
     if not text.strip():
         raise InputError("the story is empty", hint=hint)
     return text
+
+
+def _output_path(output: str | None) -> Path | None:
+    """Where -o says to write; None for standard output."""
+    if output in (None, "-"):
+        return None
+    path = Path(output)
+    if path.is_dir() or not path.parent.is_dir():
+        raise InputError(f"-o {output} cannot be a file", hint="name a file in a folder that exists")
+    return path
+
+
+def _put(command: Command, document: dict[str, Any], text: str, path: Path | None) -> None:
+    """End with `text` on standard output or, where `path` names one, in a file."""
+    if path is None:
+        command.result(document, text=text.rstrip("\n"))
+    else:
+        write_atomically(path, text.encode())
+        command.result({"file": str(path)}, text=str(path))
+
+
+def _looked_over(source: str) -> "Checked":
+    """The plan at `source` and its warnings; raises `InputError` with everything that refuses it."""
+    from raccord.planner.plan_check import check_plan
+    from raccord.planner.story_folder import PLAN_LIMIT_BYTES
+
+    checked = check_plan(read_bounded(source, limit=PLAN_LIMIT_BYTES, what="Plan"))
+    if checked.errors:
+        told = "\n".join(f"  {finding.text}" for finding in checked.errors)
+        problems = [finding._asdict() for finding in checked.errors]
+        raise InputError(f"{source} is no plan\n{told}", details={"problems": problems})
+    return checked
+
+
+def _check(command: Command, source: str) -> None:
+    from raccord.sampler.plan import plan_hash
+
+    checked = _looked_over(source)
+    plan = checked.plan
+    assert plan is not None
+    lines = [f"warning: {finding.text}" for finding in checked.warnings]
+    count = f"{len(lines)} warning{'s' if len(lines) != 1 else ''}" if lines else "nothing to warn of"
+    lines.append(f"{source}: a valid plan, {len(plan.entities)} entities, {len(plan.frames)} frames; {count}")
+    result = {"plan_sha256": plan_hash(plan), "entities": len(plan.entities), "frames": len(plan.frames)}
+    warnings = [finding._asdict() for finding in checked.warnings]
+    command.result({**result, "warnings": warnings}, text="\n".join(lines))
+
+
+def _show(command: Command, source: str, output: str | None) -> None:
+    from raccord.planner.plan_page import is_ours, pictures_beside, render_plan_page
+
+    checked = _looked_over(source)
+    assert checked.plan is not None
+    pictures = {} if source == "-" else pictures_beside(checked.plan, Path(source).parent)
+    data = render_plan_page(checked, pictures)
+    path = _output_path(output)
+    if output is None and source != "-":
+        path = Path(source).with_suffix(".html")
+        if path.exists() and not is_ours(path):
+            raise InputError(f"{path} is there already and no page of a plan", hint="name another file with -o")
+    _put(command, {"page": data.decode()}, data.decode(), path)
 
 
 def _settings(steps: int, guidance: float | None, backend: str | None) -> "Settings":

@@ -13,12 +13,14 @@ from PIL import Image, PngImagePlugin
 from raccord.planner.frame_png import encode_png, frame_texts, pixels_sha256
 from raccord.planner.output import Settings, draw_into
 from raccord.planner.page import data_uri, render_page
+from raccord.planner.plan_check import check_plan
+from raccord.planner.plan_page import render_plan_page
 from raccord.planner.progress import Progress, printable
 from raccord.planner.story_folder import open_story_folder
 from raccord.planner.storyboard import PALETTE, draw_storyboards, entity_colours, plan_panel
-from raccord.sampler.plan import Entity, Frame, Item, Plan, read_plan
+from raccord.sampler.plan import Entity, Frame, Item, Plan, read_plan, write_plan
 
-VOID = {"meta", "img", "image", "rect"}
+VOID = {"meta", "img", "image", "rect", "line"}
 
 
 def draw(path, plan, **options):
@@ -164,6 +166,21 @@ def test_the_page_admits_what_the_presence_check_missed(tmp_path, flat_model, ma
     html = render_page(plan, lambda _: blank, manifest.with_frame(first)).decode()
     assert html.count("not seen by the presence check") == 1
     assert html.index("the old lamp</b> waiting <i>(not seen") > 0
+
+
+def test_hostile_words_stay_words_on_the_page_of_a_plan():
+    plan = hostile_plan((HOSTILE * 6)[:6], HOSTILE[:60])
+    checked = check_plan(write_plan(plan))
+    html = render_plan_page(checked, {}).decode()
+    page = Page(html.replace("</rect>", ""))
+    assert page.elements["svg"] == page.elements["article"] == 60
+    assert page.elements["rect"] == 120
+    assert "script" not in page.elements
+    assert page.loads == []
+    assert not [name for _, name in page.names if name.startswith("on") or name in ("srcdoc", "style", "action")]
+    assert "default-src 'none'" in html
+    text = "".join(page.text)
+    assert all(frame.prompt in text for frame in plan.frames)
 
 
 def chunks(path):
