@@ -1,9 +1,10 @@
 """From a story to a plan: a language model forms the scene, plain code checks and repairs it."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from pydantic import ValidationError
 
@@ -13,7 +14,7 @@ from raccord.planner.embedded import embedded_model
 from raccord.planner.framing import framed, staged
 from raccord.planner.grammar import scene_schema
 from raccord.planner.hub import model_folder
-from raccord.planner.language_model import ADAPTERS, LanguageModel, LanguageModelError, Written, load_language_model
+from raccord.planner.language_model import LanguageModel, LanguageModelError, Written, load_language_model
 from raccord.planner.prompt import general_prompt, world_prompt
 from raccord.planner.reading import Reading, read_story, split_story
 from raccord.planner.repair import Repaired, repair
@@ -21,7 +22,6 @@ from raccord.planner.scene import Scene, rename
 from raccord.planner.world import World
 from raccord.sampler.plan import Plan, PlanError
 
-DEFAULT_ADAPTER = "base"
 # A story is read at once; longer ones are told in parts.
 MAX_CHARACTERS = 8000
 _MAX_SENTENCES = 24
@@ -45,6 +45,7 @@ class Proposal:
             they have no effect on the plan.
         tokens: number of tokens the model wrote.
         seconds: wall time of everything, loading included.
+        planner: hashes of the model's weights and adapters, with the adapters' weights.
     """
 
     plan: Plan
@@ -52,26 +53,27 @@ class Proposal:
     unknown_words: tuple[str, ...]
     tokens: int
     seconds: float
+    planner: dict[str, Any]
 
 
 def direct(
     story: str,
     *,
     model: str | Path | LanguageModel | None = None,
-    adapter: str | None = DEFAULT_ADAPTER,
+    adapters: Sequence[str] = (),
     seed: int = 0,
     size: tuple[int, int] | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Plan:
     """The plan of a story; `propose` without its notes."""
-    return propose(story, model=model, adapter=adapter, seed=seed, size=size, progress=progress).plan
+    return propose(story, model=model, adapters=adapters, seed=seed, size=size, progress=progress).plan
 
 
 def propose(
     story: str,
     *,
     model: str | Path | LanguageModel | None = None,
-    adapter: str | None = DEFAULT_ADAPTER,
+    adapters: Sequence[str] = (),
     seed: int = 0,
     size: tuple[int, int] | None = None,
     progress: Callable[[int, int], None] | None = None,
@@ -84,8 +86,8 @@ def propose(
         story: plain English, at most 8,000 characters; it can change text and boxes of the plan and nothing else.
         model: None for the embedded model, a folder or hub name of any transformers causal LM, or one that is loaded
             already (which keeps its adapter).
-        adapter: name of a LoRA adapter under `model/adapters`, None for none. "base" is ignored by a model that has
-            no adapters at all.
+        adapters: LoRA adapters, "NAME" or "NAME:weight" (-4..4): the model's own by name, others by folder. They add
+            up. The model's own "base" is in use unless it says "base:0".
         seed: the plan's seed, 0..2^63-1; the planner draws nothing itself.
         size: (width, height) in pixels; None for the size of the model's world, or 512 x 512.
         progress: called with (tokens done, most tokens possible) while the model writes.
@@ -108,7 +110,7 @@ def propose(
     if not sentences:
         raise DirectError("story: holds no words; write two to five sentences about who is where and does what")
     try:
-        language_model = _loaded(model, adapter)
+        language_model = _loaded(model, adapters)
         reading = read_for(language_model, story, sentences)
         scene, written = form_scene(language_model, reading, sentences, progress=progress)
     except LanguageModelError as error:
@@ -116,7 +118,7 @@ def propose(
     plan, repairs = planned(language_model, scene, reading, sentences, seed=seed, size=size)
     world = language_model.world
     unknown, guessed = _notices(scene, reading, world) if reading and world else ((), ())
-    return Proposal(plan, guessed + repairs, unknown, written.tokens, time.monotonic() - started)
+    return Proposal(plan, guessed + repairs, unknown, written.tokens, time.monotonic() - started, language_model.record)
 
 
 def planned(
@@ -158,13 +160,11 @@ def _notices(scene: Scene, reading: Reading, world: World) -> tuple[tuple[str, .
     return reading.unknown + cast.left_out, guessed
 
 
-def _loaded(model: str | Path | LanguageModel | None, adapter: str | None) -> LanguageModel:
+def _loaded(model: str | Path | LanguageModel | None, adapters: Sequence[str]) -> LanguageModel:
     if isinstance(model, LanguageModel):
         return model
     folder = embedded_model("planner") if model is None else model_folder(model)
-    if adapter == DEFAULT_ADAPTER and not (folder / ADAPTERS).is_dir():
-        adapter = None
-    return load_language_model(folder, adapter=adapter)
+    return load_language_model(folder, adapters=adapters)
 
 
 def read_for(language_model: LanguageModel, story: str, sentences: list[str]) -> Reading | None:

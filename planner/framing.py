@@ -1,9 +1,12 @@
 """Framing: items get boxes that a diffusion model can fill, as far as the frame and their relations leave room.
 
 A diffusion model draws what has enough cells; a box of a quarter of the frame is four cells wide on a 16 x 16 latent.
-`framed` enlarges small items. `staged` serves a world whose proportions are known: it keeps who stands left of whom and
-gives everything the sides it is drawn with.
+`framed` enlarges small items. `staged` serves a world whose proportions are known: it keeps what the model's boxes say of
+order, shot size and rows, and gives everything the sides it is drawn with.
 """
+
+from collections.abc import Mapping
+from typing import NamedTuple
 
 from raccord.planner.geometry import Box, Constraint, arrange, faults, inside
 from raccord.planner.looks import card_looks
@@ -17,6 +20,10 @@ _SMALL, _WANTED = 13, 17
 _LONGER = {1: 18, 2: 16, 3: 14, 4: 12}
 _LEAST_LONGER = 10
 _FACTORS = {"small": 0.65, "large": 1.25}
+# How close the camera is, as a factor of all sides (Arijon, Grammar of the Film Language, 1976, names the sizes).
+SHOT_SIZES = {"wide": 0.75, "medium": 1.0, "close": 1.3}
+# So many items can also stand in two rows.
+_ROWS_FROM = 4
 # Rows at which what floats may have its upper edge, best first, and columns at which one item alone has its middle.
 _ALOFT = (3, 6, 9)
 _MIDDLES = (11, 16, 21)
@@ -63,45 +70,77 @@ def _larger(shot: Shot) -> dict[str, Box] | None:
     return {item.entity: box for item, box in zip(items, boxes, strict=True)}
 
 
-def staged(scene: Scene, world: World) -> Scene:
-    """The scene with the natural proportions of its world, on one ground line, in the left-to-right order the model
-    chose or its relations ask for; what floats hangs in the air.
+class Arrangement(NamedTuple):
+    """Boxes of a frame's items, in the order of the items, without a fault. `size` is one of `SHOT_SIZES`; in two
+    `rows` the rear items stand higher up."""
 
-    Every relation of a repaired scene holds and nothing overlaps more than before. A frame whose relations leave no
-    room for that stays as it is.
+    size: str
+    rows: int
+    boxes: tuple[Box, ...]
+
+
+def staged(scene: Scene, world: World) -> Scene:
+    """The scene with the natural proportions of its world: every frame gets that of its `arrangements` which is nearest
+    to the boxes the model chose.
+
+    The model decides who stands left of whom, how close the camera is and whether a crowd stands in two rows; every
+    relation of a repaired scene holds and nothing overlaps more than before. A frame whose relations leave no room for
+    any arrangement stays as it is.
     """
     cards = {being.name: being.card for being in scene.entities}
     return scene.model_copy(update={"frames": tuple(_staged(shot, cards, world) for shot in scene.frames)})
 
 
-def natural_size(card: str, action: str, count: int, world: World) -> tuple[int, int]:
-    """(width, height) in cells of an entity with these looks among `count` items."""
+def arrangements(shot: Shot, cards: Mapping[str, str], world: World) -> list[Arrangement]:
+    """What a frame can look like: its items in their left-to-right order, or the one their relations ask for, with the
+    proportions of their world and on the ground; what floats hangs in the air.
+
+    Args:
+        shot: a frame of a repaired scene.
+        cards: being -> looks.
+    """
+    left_to_right = sorted(range(len(shot.items)), key=lambda i: 2 * shot.items[i].box[0] + shot.items[i].box[2])
+    items = [shot.items[i] for i in left_to_right]
+    position = {item.entity: index for index, item in enumerate(items)}
+    constraints = [Constraint(position[r.subject], r.relation, position[r.object]) for r in shot.relations]
+    floating = [n for n, item in enumerate(items) if card_looks(cards[item.entity], world)[0] in world.floating]
+    found = []
+    for size, rows in [*((size, 1) for size in SHOT_SIZES), *([("medium", 2)] if len(items) >= _ROWS_FROM else [])]:
+        sizes = [natural_size(cards[i.entity], i.action, len(items), world, SHOT_SIZES[size]) for i in items]
+        boxes = [_alone(items[0], sizes[0])] if len(items) == 1 else arrange(sizes, constraints, rows=rows)
+        if boxes is None:
+            continue
+        for number in floating:
+            boxes = _aloft(boxes, number, constraints)
+        placed = dict(zip(left_to_right, boxes, strict=True))
+        found.append(Arrangement(size, rows, tuple(placed[i] for i in range(len(items)))))
+    return found
+
+
+def natural_size(card: str, action: str, count: int, world: World, scale: float = 1.0) -> tuple[int, int]:
+    """(width, height) in cells of an entity with these looks among `count` items; `scale` is one of `SHOT_SIZES`."""
     kind, accessory, size = card_looks(card, world)
     aspect = world.aspects[f"{kind}, {world.poses[action]}, {accessory}"]
-    longer = _LONGER.get(count, _LEAST_LONGER) * _FACTORS.get(size, 1.0) * world.scales.get(kind, 1.0)
+    longer = _LONGER.get(count, _LEAST_LONGER) * _FACTORS.get(size, 1.0) * world.scales.get(kind, 1.0) * scale
     width, height = (longer, longer / aspect) if aspect >= 1 else (longer * aspect, longer)
     return round(width), round(height)
 
 
-def _staged(shot: Shot, cards: dict[str, str], world: World) -> Shot:
-    items = sorted(shot.items, key=lambda item: 2 * item.box[0] + item.box[2])
-    sizes = [natural_size(cards[item.entity], item.action, len(items), world) for item in items]
-    if len(items) == 1:
-        boxes = [_alone(items[0], sizes[0])]
-        constraints = []
-    else:
-        position = {item.entity: index for index, item in enumerate(items)}
-        constraints = [Constraint(position[r.subject], r.relation, position[r.object]) for r in shot.relations]
-        boxes = arrange(sizes, constraints)
-    if boxes is None:
+def _staged(shot: Shot, cards: Mapping[str, str], world: World) -> Shot:
+    found = arrangements(shot, cards, world)
+    if not found:
         return shot
-    for number, item in enumerate(items):
-        if card_looks(cards[item.entity], world)[0] in world.floating:
-            boxes = _aloft(boxes, number, constraints)
-    placed = {item.entity: box for item, box in zip(items, boxes, strict=True)}
-    return shot.model_copy(
-        update={"items": tuple(item.model_copy(update={"box": placed[item.entity]}) for item in shot.items)}
-    )
+
+    def distance(arrangement: Arrangement) -> int:
+        # Columns are no part of it: the order of the items has decided them.
+        return sum(
+            abs(box[2] - item.box[2]) + abs(box[3] - item.box[3]) + abs(box[1] + box[3] - item.box[1] - item.box[3])
+            for box, item in zip(arrangement.boxes, shot.items, strict=True)
+        )
+
+    boxes = min(found, key=distance).boxes
+    items = tuple(i.model_copy(update={"box": box}) for i, box in zip(shot.items, boxes, strict=True))
+    return shot.model_copy(update={"items": items})
 
 
 def _alone(item: Placed, size: tuple[int, int]) -> Box:

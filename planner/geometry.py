@@ -18,6 +18,8 @@ MAX_OVERLAP = 0.1
 # The same for a pair in depth: the rear one must stay recognisable.
 MAX_DEPTH_OVERLAP = 0.4
 _GROUND = 30
+# Where the rear one of two rows stands.
+_REAR_GROUND = 20
 _NEXT_TO_GAP = 6
 _STEP_BACK = 5
 _DEPTH = ("behind", "in front of")
@@ -89,15 +91,17 @@ def faults(boxes: Sequence[Box], constraints: Sequence[Constraint]) -> tuple[lis
     return wrong, [(i, j) for i, j in pairs if overlap(boxes[i], boxes[j]) > overlap_allowed(i, j, constraints)]
 
 
-def arrange(sizes: Sequence[Size], constraints: Sequence[Constraint]) -> list[Box] | None:
+def arrange(sizes: Sequence[Size], constraints: Sequence[Constraint], *, rows: int = 1) -> list[Box] | None:
     """Boxes that satisfy every relation without overlap; sizes are kept where they fit and shrunk together where
     they do not.
 
-    Items stand on one ground line, from left to right in the given order unless a relation wants another one.
+    Items stand on one ground line, from left to right in the given order unless a relation wants another one; in two
+    rows half of them stand higher up.
 
     Args:
         sizes: (width, height) of up to five items.
         constraints: relations between them.
+        rows: 1 or 2.
 
     Returns:
         The boxes, or None when the relations contradict each other or do not fit into one frame.
@@ -107,11 +111,26 @@ def arrange(sizes: Sequence[Size], constraints: Sequence[Constraint]) -> list[Bo
         return None
     for shrink in (1.0, 0.85, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2):
         small = [(max(MIN_WIDTH, round(w * shrink)), max(MIN_HEIGHT, round(h * shrink))) for w, h in sizes]
-        for order in itertools.permutations(columns):
-            boxes = _place(order, small, constraints)
+        for order in itertools.permutations(columns if rows == 1 else range(len(sizes))):
+            boxes = _place(order, small, constraints) if rows == 1 else _in_two_rows(order, small)
             if boxes is not None and faults(boxes, constraints) == ([], []):
                 return boxes
     return None
+
+
+def _in_two_rows(order: Sequence[int], sizes: Sequence[Size]) -> list[Box] | None:
+    """Every second item in the rear; None where a row is too wide."""
+    boxes: dict[int, Box] = {}
+    for feet, row in ((_GROUND, order[::2]), (_REAR_GROUND, order[1::2])):
+        free = GRID - sum(sizes[i][0] for i in row)
+        if free < 0:
+            return None
+        gap, x = free // (len(row) + 1), 0
+        for i in row:
+            width, height = sizes[i]
+            boxes[i] = (x + gap, feet - height, width, height)
+            x += gap + width
+    return [boxes[i] for i in range(len(sizes))] if all(box[1] >= 0 for box in boxes.values()) else None
 
 
 def _columns(count: int, constraints: Sequence[Constraint]) -> list[tuple[int, ...]] | None:

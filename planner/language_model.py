@@ -1,21 +1,19 @@
 """A local causal language model that can only write what a JSON schema allows."""
 
+import functools
+import hashlib
 import json
-import re
-import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from raccord.planner.adapters import Adapter, AdapterError, find_adapters, inject
 from raccord.planner.world import World, read_world
 
 if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
-
-ADAPTERS = "adapters"
-_ADAPTER_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 
 
 class LanguageModelError(ValueError):
@@ -35,20 +33,55 @@ class LanguageModel:
 
     Attributes:
         world: what the model was trained on, from its `world.json`; None for a general model.
+        folder: where it was loaded from, if it was.
+        adapters: those in use.
     """
 
-    def __init__(self, model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerFast", world: World | None = None):
+    def __init__(
+        self,
+        model: "PreTrainedModel",
+        tokenizer: "PreTrainedTokenizerFast",
+        world: World | None = None,
+        folder: Path | None = None,
+    ):
         from llguidance.hf import from_tokenizer
 
         if not tokenizer.is_fast:
             raise LanguageModelError("tokenizer: must be a fast one (tokenizer.json), which decoding to a schema needs")
-        self.model, self.tokenizer, self.world = model.eval(), tokenizer, world
+        self.model, self.tokenizer, self.world, self.folder = model.eval(), tokenizer, world, folder
+        self.adapters: tuple[Adapter, ...] = ()
         self._vocabulary = from_tokenizer(tokenizer, n_vocab=model.config.get_text_config().vocab_size)
 
     @property
     def context(self) -> int:
         """Largest number of tokens the model reads and writes together."""
         return min(int(getattr(self.model.config.get_text_config(), "max_position_embeddings", 4096)), 8192)
+
+    def use(self, adapters: Sequence[Adapter]) -> None:
+        """Use these LoRA adapters, and only these, from now on; none: the model as it was.
+
+        Raises:
+            AdapterError: an adapter was made for a model of another shape.
+        """
+        self.adapters = ()
+        self.model = inject(self.model, adapters)
+        self.adapters = tuple(adapters)
+
+    @functools.cached_property
+    def weights_sha256(self) -> str | None:
+        """SHA-256 over the names and SHA-256s of the safetensors files of its folder; None without a folder."""
+        if self.folder is None:
+            return None
+        digest = hashlib.sha256()
+        for path in sorted(self.folder.glob("*.safetensors")):
+            with path.open("rb") as file:
+                digest.update(f"{path.name} {hashlib.file_digest(file, 'sha256').hexdigest()}\n".encode())
+        return digest.hexdigest()
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """What provenance says of it: hashes, and the names and weights of its adapters; no path."""
+        return {"weights_sha256": self.weights_sha256, "adapters": [one.record for one in self.adapters]}
 
     def write(
         self,
@@ -151,15 +184,15 @@ class _Guide:
         return self._matcher.is_stopped() or self._matcher.is_accepting()
 
 
-def load_language_model(folder: Path, *, adapter: str | None = None) -> LanguageModel:
+def load_language_model(folder: Path, *, adapters: Sequence[str] = ()) -> LanguageModel:
     """Load a folder of `save_pretrained` (safetensors only, no remote code, nothing from the network).
 
     Args:
         folder: model, tokenizer and, for a model of a closed world, `world.json`.
-        adapter: name of a peft LoRA adapter under `folder/adapters`, merged into the weights; None for none.
+        adapters: LoRA adapters to use, "NAME" or "NAME:weight", as `raccord.planner.adapters.find_adapters` reads them.
 
     Raises:
-        LanguageModelError: the folder is missing or not such a folder, or has no such adapter.
+        LanguageModelError: the folder is missing or not such a folder, or an adapter cannot be used.
     """
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -182,20 +215,11 @@ def load_language_model(folder: Path, *, adapter: str | None = None) -> Language
     finally:
         if shows_bars:
             logging.enable_progress_bar()
-    if adapter is not None:
-        model = _with_adapter(model, folder / ADAPTERS, adapter)
     description = folder / "world.json"
-    return LanguageModel(model, tokenizer, read_world(description) if description.is_file() else None)
-
-
-def _with_adapter(model: Any, adapters: Path, name: str) -> Any:
-    from peft import PeftModel
-
-    folder = adapters / name
-    if not _ADAPTER_NAME.fullmatch(name) or not (folder / "adapter_model.safetensors").is_file():
-        names = sorted(path.parent.name for path in adapters.glob("*/adapter_model.safetensors"))
-        raise LanguageModelError(f"adapter: {name!r} is none of this model's: {', '.join(names) or 'it has none'}")
-    with warnings.catch_warnings():
-        # peft 0.21 reads an attribute that transformers 5 has renamed.
-        warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing", category=FutureWarning)
-        return PeftModel.from_pretrained(model, str(folder)).merge_and_unload()
+    world = read_world(description) if description.is_file() else None
+    loaded = LanguageModel(model, tokenizer, world, folder)
+    try:
+        loaded.use(find_adapters(folder, adapters))
+    except AdapterError as error:
+        raise LanguageModelError(str(error)) from error
+    return loaded

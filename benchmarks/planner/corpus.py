@@ -3,12 +3,15 @@ grammar allows them."""
 
 import functools
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from raccord.planner.framing import Arrangement, arrangements
+from raccord.planner.geometry import Box
 from raccord.planner.prompt import world_prompt
 from raccord.planner.reading import read_story
-from raccord.planner.scene import rename, scene_json
+from raccord.planner.scene import Scene, rename, scene_json
 from raccord.planner.world import World, read_world, write_world
 
 # The stage's modules import each other as `stage.world`; the folder above this one is their root.
@@ -51,10 +54,56 @@ def example(told: Story) -> Example:
 
 
 def training_example(number: int, *, layout: str, max_sentences: int = 8) -> Example:
-    """Example `number` of the training stories, a pure function of its arguments."""
-    return example(story(SEED, number, layout=layout, max_sentences=max_sentences))
+    """Example `number` of the training stories, a pure function of its arguments.
+
+    Args:
+        layout: "careless" boxes, or those of `laid_out`. Three of four stories of the layout "crowd" are crowded.
+    """
+    crowded = layout == "crowd" and number % 4 != 0
+    told = story(
+        SEED,
+        number,
+        layout="careless" if layout == "careless" else "careful",
+        max_sentences=max_sentences,
+        crowded=crowded,
+    )
+    return example(told if layout == "careless" else told._replace(scene=laid_out(told.scene, layout)))
 
 
-def held_out_story(number: int, *, wording: int = 0) -> Story:
+def held_out_story(number: int, *, wording: int = 0, crowded: bool = False) -> Story:
     """Story `number` for evaluation: names and half of the wordings never seen in training, careful layout."""
-    return story(SEED, number, held_out=True, wording=wording)
+    return story(SEED, number, held_out=True, wording=wording, crowded=crowded)
+
+
+def laid_out(scene: Scene, layout: str) -> Scene:
+    """The scene in the layout an adapter is to give it.
+
+    "careful": everything in its natural sides on one line. "crowd": the same, four or more in two rows. "framing":
+    wide where a setting is new, close where somebody is alone in one that is not, medium elsewhere.
+    """
+    cards = {being.name: being.card for being in scene.entities}
+    shots = []
+    for number, shot in enumerate(scene.frames):
+        found = arrangements(shot, cards, world())
+        size = shot_size(scene, number) if layout == "framing" else "medium"
+        rows = 2 if layout == "crowd" else 1
+        boxes = next(_wanted(found, size, rows), None)
+        if boxes is not None:
+            items = tuple(i.model_copy(update={"box": b}) for i, b in zip(shot.items, boxes, strict=True))
+            shot = shot.model_copy(update={"items": items})
+        shots.append(shot)
+    return scene.model_copy(update={"frames": tuple(shots)})
+
+
+def _wanted(found: list[Arrangement], size: str, rows: int) -> Iterator[tuple[Box, ...]]:
+    """Boxes of the arrangement wanted; where there is none in two rows, those in one."""
+    for wanted in ((size, rows), (size, 1)):
+        yield from (one.boxes for one in found if (one.size, one.rows) == wanted)
+
+
+def shot_size(scene: Scene, number: int) -> str:
+    """How close a film would show frame `number`: an establishing shot of a new setting, a close-up of one alone."""
+    settings = [shot.background.split()[0] for shot in scene.frames]
+    if number == 0 or settings[number] != settings[number - 1]:
+        return "wide"
+    return "close" if len(scene.frames[number].items) == 1 else "medium"

@@ -225,8 +225,8 @@ def test_folders_that_are_no_model_are_refused(tmp_path):
     with pytest.raises(DirectError, match=r"config\.json"):
         direct(STORY, model=tmp_path / "missing")
     folder = save_random_model(tmp_path / "model")
-    with pytest.raises(LanguageModelError, match="none of this model's"):
-        load_language_model(folder, adapter="../../secret")
+    with pytest.raises(LanguageModelError, match="neither one of this model's"):
+        load_language_model(folder, adapters=["../../secret"])
     # Pickled weights are not loaded, whatever they hold.
     (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
     with pytest.raises(LanguageModelError, match="does not load"):

@@ -65,7 +65,7 @@ def test_the_embedded_planner_is_small_and_intact():
 
 
 def test_the_embedded_planner_plans_stories_it_never_saw():
-    model = load_language_model(embedded_model("planner"), adapter="base")
+    model = load_language_model(embedded_model("planner"))
     right, looks = 0, 0
     for number in range(4):
         told = story(77, number, held_out=True)

@@ -66,11 +66,11 @@ def test_a_cached_model_is_the_one_that_is_loaded(cache, monkeypatch):
     snapshot = fill(cache, "some/planner", {"config.json": "{}", "adapters/base/adapter_config.json": "{}"})
     asked = []
 
-    def load(folder, *, adapter):
-        asked.append((folder.resolve(), adapter))
+    def load(folder, *, adapters):
+        asked.append((folder.resolve(), adapters))
         raise direct.LanguageModelError("model: enough")
 
     monkeypatch.setattr(direct, "load_language_model", load)
     with pytest.raises(direct.DirectError, match="enough"):
         direct.direct("A cat sits.", model="some/planner")
-    assert asked == [(snapshot.resolve(), "base")]
+    assert asked == [(snapshot.resolve(), ())]

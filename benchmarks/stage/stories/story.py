@@ -18,6 +18,8 @@ from stage.stories.teller import Moment, Teller
 # Shares of stories with 1, 2, 3, ... 8 sentences, cumulated.
 _LENGTHS = (0.04, 0.16, 0.34, 0.68, 0.8, 0.9, 0.96, 1.0)
 _CAST_SIZES = (0.15, 0.55, 0.85, 1.0)
+# Readers leave things told of earlier only out of a crowd of five (`raccord.planner.cast`).
+_CROWD = 4
 MAX_SENTENCES = len(_LENGTHS)
 
 
@@ -70,6 +72,7 @@ def story(
     layout: str = "careful",
     max_sentences: int = MAX_SENTENCES,
     wording: int = 0,
+    crowded: bool = False,
 ) -> Story:
     """Story `number` of the world with this seed.
 
@@ -79,18 +82,20 @@ def story(
         layout: "careful" (relations hold, no overlap) or "careless" (relations ignored, boxes astray).
         max_sentences: at most this many sentences (1..8).
         wording: another wording of the same events.
+        crowded: four characters, all of whom appear in the first two sentences.
     """
     if layout not in ("careful", "careless"):
         raise ValueError(f"layout: must be 'careful' or 'careless', got {layout!r}")
-    purpose = "held-out story" if held_out else "story"
+    purpose = f"{'held-out ' if held_out else ''}{'crowded ' if crowded else ''}story"
     draws = Draws(seed, purpose, number)
     length = min(_share(draws, _LENGTHS), max_sentences)
-    size = min(_share(draws, _CAST_SIZES), length + 1)
+    size = _CROWD if crowded else min(_share(draws, _CAST_SIZES), length + 1)
     cast = draw_cast(draws, size, held_out=held_out)
     twins = {character.twin for character in cast}
     arrivals: list[list[int]] = [[] for _ in range(length)]
     for who in (who for who in range(len(cast)) if who not in twins):
-        arrivals[0 if who == 0 else min(draws.integer(length), draws.integer(length))].append(who)
+        latest = min(2, length) if crowded else length
+        arrivals[0 if who == 0 else min(draws.integer(latest), draws.integer(latest))].append(who)
     teller = Teller(draws, Draws(seed, f"{purpose} wording", number, wording), cast, held_out)
     told = [teller.sentence(part) for part in arrivals]
     layout_draws = Draws(seed, f"{purpose} layout", number) if layout == "careless" else None
