@@ -157,6 +157,23 @@ def test_ddim_with_eta_1_is_ddpm_with_the_posteriors_variance(kind, limit, t, be
     assert torch.equal(ddim.pred_original_sample, ddpm.pred_original_sample)
 
 
+@pytest.mark.parametrize("kind", PREDICTIONS)
+@pytest.mark.parametrize("bound", [None, 0.8])
+def test_guided_coefficients_do_the_whole_step(kind, bound):
+    alpha, alpha_prev = LEVELS[700], LEVELS[650]
+    x, output, z, _ = inputs(5, alpha, kind)
+    levels: dict[str, Any] = {"alpha": alpha, "alpha_prev": alpha_prev, "prediction": kind}
+    weights = steps.ddim_coefficients(**levels, eta=0.5, limited=bound is not None)
+    row = steps.guided_coefficients(weights, alpha, prediction=kind, bound=bound)
+    of_sample, of_output, of_original, of_noise, original_sample, original_output, limit = row
+    assert limit == (math.inf if bound is None else bound)
+    original = (original_sample * x + original_output * output).clamp(-limit, limit)
+    previous = of_sample * x + of_output * output + of_original * original + of_noise * z
+    whole = steps.ddim_step(x, output, z, **levels, eta=0.5, limit=None if bound is None else LIMITS["clip"])
+    assert relative(original, whole.pred_original_sample) < 1e-15
+    assert relative(previous, whole.prev_sample) < 1e-15
+
+
 @pytest.mark.parametrize("eta", [0.0, 0.5])
 def test_a_float32_step_is_separate_roundings_of_products_and_sums(eta):
     # the contract of STEP_VERSION 1, spelled out in numpy: no fused multiply-add, one rounding at the end
