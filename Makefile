@@ -48,6 +48,7 @@ stage: $(VENV)/test.stamp
 stage-report: $(VENV)/test.stamp
 	$(BIN)/python -P benchmarks/stage/instruments/check.py
 	$(BIN)/python -P benchmarks/stage/report.py
+	$(BIN)/python -P benchmarks/stage/curves.py
 	$(BIN)/python -P benchmarks/stage/consistency.py
 	$(BIN)/python -P benchmarks/results.py
 

@@ -100,7 +100,8 @@ def benchmarked(found: Found) -> str:
 
 
 def stage(found: Found) -> str:
-    return table(["figure", "value"], [leaf for leaf in leaves(found) if not leaf[0].startswith("config.")])
+    figures = table(["figure", "value"], [leaf for leaf in leaves(found) if not leaf[0].startswith("config.")])
+    return figures + "\n\n![Loss and quality while training](results/stage_curves.png)"
 
 
 def side_by_side(found: Found) -> str:

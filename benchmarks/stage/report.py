@@ -156,6 +156,16 @@ def contact_sheet(pictures: Any, path: Path, *, columns: int) -> None:
     Image.fromarray(np.concatenate(rows)).save(path, optimize=True)
 
 
+def text_curve(path: Path) -> list[Any] | None:
+    """Rows of step and loss from the text encoder's checkpoint, None where there is none."""
+    if not path.exists():
+        return None
+    from safetensors import safe_open
+
+    with safe_open(path, framework="pt") as file:
+        return json.loads(file.metadata()["state"])["curve"]
+
+
 def main() -> None:
     """Compute all figures and write them."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -213,6 +223,7 @@ def main() -> None:
     ):
         path = ROOT / "build" / "stage" / SMALL_CPU.name / file
         results[name] = json.loads(path.read_text()) if path.exists() else None
+    results["text_curve"] = text_curve(ROOT / "build" / "stage" / SMALL_CPU.name / "text.safetensors")
     results["seconds"] = round(time.monotonic() - began, 1)
     write_json(ROOT / "benchmarks" / "results" / "stage.json", results)
 
