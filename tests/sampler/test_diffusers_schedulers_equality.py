@@ -1,10 +1,9 @@
 """Our schedulers beside diffusers', over a grid of all options.
 
-diffusers computes in float32, tables included: 1 - alphas_cumprod is off by up to 2.6e-5 at the first timesteps, and
-near zero terminal SNR a difference of tables loses more; 1 - alpha_prev - sigma^2 cancels near eta 1. Our tables with
-diffusers' values in them leave 79 of 104 such steps in 20,000 (`benchmarks/schedulers.py`). So the two agree to 2e-5 a step and 1e-4 a run wherever
-diffusers itself is that near to float64, which on the usual schedules from 4 steps up is everywhere; ours is always
-within rounding.
+diffusers computes in float32, tables included: 1 - alphas_cumprod is off by up to 2.6e-5 at the first timesteps, near
+zero terminal SNR a difference of tables loses more, and 1 - alpha_prev - sigma^2 cancels near eta 1. So the two agree
+to 2e-5 a step and 1e-4 a run wherever diffusers itself is that near to float64, which on the usual schedules from 4
+steps up is everywhere; ours is always within rounding. Its tables alone would not do: `benchmarks/schedulers.py`.
 """
 
 import math
