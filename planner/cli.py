@@ -1,4 +1,4 @@
-"""The command line: `raccord story | plan | draw | verify | doctor`. Heavy imports wait for a command."""
+"""The command line: `raccord story | plan | draw | verify | tune | doctor`. Heavy imports wait for a command."""
 
 import json
 import os
@@ -14,6 +14,7 @@ from raccord.planner.errors import DIFFERENCE, ENVIRONMENT, OK, InputError, Mach
 from raccord.planner.files import read_bounded, write_atomically
 
 if TYPE_CHECKING:
+    from raccord.planner.direct import Proposal
     from raccord.planner.output import Settings
     from raccord.planner.plan_check import Checked
     from raccord.sampler.plan import Plan
@@ -60,7 +61,20 @@ Model = Annotated[
     typer.Option(metavar="NAME", help="Diffusers pipeline, folder or hub name; default: the embedded one."),
 ]
 Planner = Annotated[
-    str | None, typer.Option(metavar="NAME", help="Causal language model, folder or hub name; default: our own.")
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        help="Causal language model: folder, hub name, or https://host/v1#model for an OpenAI-compatible endpoint; "
+        "default: our own.",
+    ),
+]
+Adapters = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--adapter",
+        metavar="NAME[:WEIGHT]",
+        help="LoRA adapter of the planner: one of its own or a folder; may be repeated; base:0 leaves out its base.",
+    ),
 ]
 Backend = Annotated[str | None, typer.Option(help="Force a kernel backend: reference, cpu, triton or cuda.")]
 NoMetadata = Annotated[bool, typer.Option("--no-metadata", help="Leave prompts, seed and plan out of the PNG files.")]
@@ -91,6 +105,7 @@ def story(
     guidance: Guidance = None,
     model: Model = None,
     planner: Planner = None,
+    adapter: Adapters = None,
     backend: Backend = None,
     frame: Frames = None,
     no_metadata: NoMetadata = False,
@@ -103,8 +118,18 @@ def story(
         from raccord.planner.story_folder import open_story_folder
 
         with open_story_folder(out) as folder:
-            plan, notes = _propose(command, text, planner=planner, seed=seed or 0)
-            _draw(command, folder, plan, settings, model=model, frames=frame, metadata=not no_metadata, notes=notes)
+            found, notes = _propose(command, text, planner=planner, adapters=adapter, seed=seed or 0)
+            _draw(
+                command,
+                folder,
+                found[0].plan,
+                settings,
+                model=model,
+                frames=frame,
+                metadata=not no_metadata,
+                planner=_made_by(text, found[0]),
+                notes=notes,
+            )
 
 
 @app.command()
@@ -113,6 +138,10 @@ def plan(
     output: Output = None,
     seed: Seed = None,
     planner: Planner = None,
+    adapter: Adapters = None,
+    proposals: Annotated[
+        int | None, typer.Option(min=1, max=16, metavar="N", help="Try N plans; the best one and the others, ranked.")
+    ] = None,
     check: Annotated[
         str | None, typer.Option(metavar="PLAN.json", help="Plan nothing; say what is wrong with this plan.")
     ] = None,
@@ -141,17 +170,7 @@ def plan(
             _put(command, {"schema": document}, json.dumps(document, indent=2) + "\n", path)
         else:
             assert story is not None
-            text = read_story(story)
-            proposed, notes = _propose(command, text, planner=planner, seed=seed or 0)
-            from raccord.sampler.plan import plan_hash, write_plan
-
-            data = write_plan(proposed)
-            result = {"plan_sha256": plan_hash(proposed), "frames": len(proposed.frames), **notes}
-            if path is not None:
-                write_atomically(path, data)
-                command.result({"plan": output, **result}, text=f"{output}: {len(proposed.frames)} frames")
-            else:
-                command.result({"plan": json.loads(data), **result}, text=data.decode())
+            _plan(command, story, path, planner=planner, adapters=adapter, seed=seed or 0, count=proposals)
 
 
 @app.command()
@@ -201,6 +220,46 @@ def verify(
         lines += [f"note: equal pixels are not promised here: {why}" for why in verdict.expected]
         lines.append("every pixel is the same" if verdict.same else "there are differences")
         command.result(verdict.as_dict(), text="\n".join(lines), code=OK if verdict.same else DIFFERENCE)
+
+
+@app.command()
+def tune(
+    sources: Annotated[
+        list[str],
+        typer.Argument(metavar="SOURCE...", help="Story folders, and JSONL files of pairs, edits or failures."),
+    ],
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder for the adapter; its name is DIR's.")],
+    planner: Planner = None,
+    adapter: Adapters = None,
+    steps: Annotated[int, typer.Option(min=1, max=100_000, help="Updates.")] = 100,
+    rate: Annotated[float, typer.Option(help="Learning rate.")] = 1e-3,
+    batch: Annotated[int, typer.Option(min=1, max=1024, help="Lessons an update.")] = 8,
+    rank: Annotated[int, typer.Option(min=1, max=256, help="Rank of the adapter.")] = 8,
+    seed: Seed = None,
+    quantise: Annotated[
+        str | None, typer.Option("--quantise", metavar="nf4", help="QLoRA: keep the planner in 4 bits meanwhile.")
+    ] = None,
+    export: Annotated[
+        Path | None, typer.Option(metavar="FILE.jsonl", help="Train nothing; write the lessons as TRL reads them.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Teach the planner an adapter from pairs, from edited plans and from who was missing after drawing."""
+    with running(as_json) as command:
+        from raccord.planner.tune import Tuning
+        from raccord.planner.tune_command import run_tune
+
+        settings = Tuning(steps=steps, rate=rate, batch=batch, rank=rank, seed=seed or 0)
+        run_tune(
+            command,
+            sources,
+            out,
+            settings,
+            planner=planner,
+            adapters=adapter or [],
+            quantise=quantise,
+            export=export,
+        )
 
 
 @app.command()
@@ -312,24 +371,94 @@ def _settings(steps: int, guidance: float | None, backend: str | None) -> "Setti
     return Settings(steps=steps, guidance=guidance, backend=backend)
 
 
-def _propose(command: Command, text: str, *, planner: str | None, seed: int) -> "tuple[Plan, dict[str, Any]]":
+def _propose(
+    command: Command, text: str, *, planner: str | None, adapters: list[str] | None, seed: int, count: int = 1
+) -> "tuple[tuple[Proposal, ...], dict[str, Any]]":
+    """Different plans of a story, best first, and what `--json` says of the best."""
     with command.progress.stage("planning the story"):
-        from raccord.planner.direct import DirectError, propose
+        from raccord.planner.direct import DirectError, proposals
         from raccord.planner.embedded import EmbeddedModelError
+        from raccord.planner.remote_model import EndpointError
 
         try:
-            proposal = propose(
-                text, model=planner, seed=seed, progress=lambda done, total: command.progress.step(done, total)
+            found = proposals(
+                text,
+                count=count,
+                model=planner,
+                adapters=adapters or (),
+                seed=seed,
+                progress=lambda done, total: command.progress.step(done, total),
             )
         except DirectError as error:
             raise InputError(f"no plan for this story: {error}") from error
+        except EndpointError as error:
+            raise MachineError(f"the planner cannot be used: {error}") from error
         except (OSError, EmbeddedModelError) as error:
             raise MachineError(f"the planner {planner or 'embedded'} cannot be loaded: {error}") from error
-    for sentence in proposal.repairs:
+    best = found[0]
+    for sentence in best.repairs:
         command.progress.say(f"repaired: {sentence}")
-    if proposal.unknown_words:
-        command.progress.warn(f"the planner does not know: {', '.join(proposal.unknown_words)}")
-    return proposal.plan, {"repairs": list(proposal.repairs), "unknown_words": list(proposal.unknown_words)}
+    for sentence in best.warnings:
+        command.progress.warn(sentence)
+    if best.unknown_words:
+        command.progress.warn(f"the planner does not know: {', '.join(best.unknown_words)}")
+    return found, _notes(best)
+
+
+def _notes(proposal: "Proposal") -> dict[str, Any]:
+    return {
+        "repairs": list(proposal.repairs),
+        "warnings": list(proposal.warnings),
+        "unknown_words": list(proposal.unknown_words),
+        "planner": proposal.planner,
+    }
+
+
+def _made_by(story: str, proposal: "Proposal") -> dict[str, Any]:
+    """What the manifest says of how a plan was made, so that `tune` can learn from what becomes of it."""
+    from raccord.sampler.plan import plan_hash
+
+    return {"story": story, "plan_sha256": plan_hash(proposal.plan), **proposal.planner}
+
+
+def _plan(
+    command: Command,
+    story: str,
+    path: Path | None,
+    *,
+    planner: str | None,
+    adapters: list[str] | None,
+    seed: int,
+    count: int | None,
+) -> None:
+    text = read_story(story)
+    found, notes = _propose(command, text, planner=planner, adapters=adapters, seed=seed, count=count or 1)
+    from raccord.sampler.plan import plan_hash, write_plan
+
+    best = found[0].plan
+    result: dict[str, Any] = {"plan_sha256": plan_hash(best), "frames": len(best.frames), **notes}
+    names = [path and (path if not rank else _numbered(path, rank + 1)) for rank in range(len(found))]
+    ranked = []
+    for name, one in zip(names, found, strict=True):
+        data = write_plan(one.plan)
+        if name is not None:
+            write_atomically(name, data)
+        shown = str(name) if name else json.loads(data)
+        ranked.append({"plan": shown, "plan_sha256": plan_hash(one.plan), "sample": one.sample, **_notes(one)})
+    if count is not None:
+        result["proposals"] = ranked
+        for rank, (name, one) in enumerate(zip(names, found, strict=True), start=1):
+            checks = f"{len(one.repairs)} repairs, {len(one.warnings)} warnings"
+            how = "the likeliest" if one.sample == 0 else f"draw {one.sample}"
+            command.progress.say(f"proposal {rank}: {name or 'not written without -o'} ({how}; {checks})")
+    text = f"{path}: {len(best.frames)} frames" if path else write_plan(best).decode()
+    command.result({"plan": ranked[0]["plan"], **result}, text=text)
+
+
+def _numbered(path: Path, rank: int) -> Path:
+    """ "tale.plan.json" -> "tale-2.plan.json"."""
+    stem, dot, ends = path.name.partition(".")
+    return path.with_name(f"{stem}-{rank}{dot}{ends}")
 
 
 def _draw(
@@ -342,6 +471,7 @@ def _draw(
     frames: list[str] | None,
     metadata: bool,
     notes: dict[str, Any],
+    planner: dict[str, Any] | None = None,
 ) -> None:
     from raccord.planner.output import draw_into
 
@@ -352,6 +482,7 @@ def _draw(
         settings=settings,
         only=tuple(frames or ()),
         metadata=metadata,
+        planner=planner,
         progress=command.progress,
     )
     result = {**drawing.as_dict(), **notes}

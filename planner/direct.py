@@ -12,15 +12,18 @@ from raccord.planner.cast import cast_story
 from raccord.planner.compose import compose
 from raccord.planner.embedded import embedded_model
 from raccord.planner.framing import framed, staged
+from raccord.planner.free_scene import SceneError, read_scene, wire_schema
 from raccord.planner.grammar import scene_schema
 from raccord.planner.hub import model_folder
 from raccord.planner.language_model import LanguageModel, LanguageModelError, Written, load_language_model
-from raccord.planner.prompt import general_prompt, world_prompt
+from raccord.planner.plan_check import check_plan
+from raccord.planner.prompt import chat, general_prompt, world_prompt
 from raccord.planner.reading import Reading, read_story, split_story
+from raccord.planner.remote_model import RemoteModel, is_address
 from raccord.planner.repair import Repaired, repair
 from raccord.planner.scene import Scene, rename
 from raccord.planner.world import World
-from raccord.sampler.plan import Plan, PlanError
+from raccord.sampler.plan import Plan, PlanError, plan_hash, write_plan
 
 # A story is read at once; longer ones are told in parts.
 MAX_CHARACTERS = 8000
@@ -28,6 +31,9 @@ _MAX_SENTENCES = 24
 _MAX_TOKENS = 4096
 _MAX_SECONDS = 300.0
 _DEFAULT_SIZE = (512, 512)
+MAX_PROPOSALS = 16
+# How often a model behind an endpoint is asked before it is given up.
+_TRIES = 3
 
 
 class DirectError(ValueError):
@@ -41,25 +47,30 @@ class Proposal:
     Attributes:
         plan: a valid plan.
         repairs: what was changed after the model had written its scene, one sentence each.
+        warnings: what the checks still say of the plan (`raccord.planner.plan_check`).
         unknown_words: words outside the model's world, then phrases it cannot tell apart ("blue cat" beside another);
             they have no effect on the plan.
         tokens: number of tokens the model wrote.
         seconds: wall time of everything, loading included.
-        planner: hashes of the model's weights and adapters, with the adapters' weights.
+        planner: hashes of the model's weights and adapters, with the adapters' weights; of a model behind an endpoint
+            its name and host.
+        sample: 0 if the model wrote what it found likeliest, else the number of the draw.
     """
 
     plan: Plan
     repairs: tuple[str, ...]
+    warnings: tuple[str, ...]
     unknown_words: tuple[str, ...]
     tokens: int
     seconds: float
     planner: dict[str, Any]
+    sample: int
 
 
 def direct(
     story: str,
     *,
-    model: str | Path | LanguageModel | None = None,
+    model: str | Path | LanguageModel | RemoteModel | None = None,
     adapters: Sequence[str] = (),
     seed: int = 0,
     size: tuple[int, int] | None = None,
@@ -72,23 +83,42 @@ def direct(
 def propose(
     story: str,
     *,
-    model: str | Path | LanguageModel | None = None,
+    model: str | Path | LanguageModel | RemoteModel | None = None,
     adapters: Sequence[str] = (),
     seed: int = 0,
     size: tuple[int, int] | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Proposal:
-    """Turn a story into a plan: a frame for each line if every line ends a sentence, else for each sentence.
+    """The plan of a story with its notes: the first of `proposals` when it is asked for one."""
+    options: dict[str, Any] = {"model": model, "adapters": adapters, "seed": seed, "size": size, "progress": progress}
+    return proposals(story, **options)[0]
 
-    Decoding is greedy: equal arguments give equal plans on one machine.
+
+def proposals(
+    story: str,
+    *,
+    count: int = 1,
+    model: str | Path | LanguageModel | RemoteModel | None = None,
+    adapters: Sequence[str] = (),
+    seed: int = 0,
+    size: tuple[int, int] | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> tuple[Proposal, ...]:
+    """Turn a story into plans: a frame for each line if every line ends a sentence, else for each sentence.
+
+    The first attempt takes the likeliest word every time (greedy decoding), the others draw each word with a key of
+    (seed, attempt, position): equal arguments give equal plans on one machine. Returned are the different valid ones,
+    best first: fewest repairs, then fewest warnings of the checks, then the order of the attempts.
 
     Args:
         story: plain English, at most 8,000 characters; it can change text and boxes of the plan and nothing else.
-        model: None for the embedded model, a folder or hub name of any transformers causal LM, or one that is loaded
-            already (which keeps its adapter).
+        count: attempts, 1..16.
+        model: None for the embedded model, a folder or hub name of any transformers causal LM, the address of an
+            OpenAI-compatible endpoint ("https://host/v1#model"), or one that is loaded already (which keeps its
+            adapters).
         adapters: LoRA adapters, "NAME" or "NAME:weight" (-4..4): the model's own by name, others by folder. They add
             up. The model's own "base" is in use unless it says "base:0".
-        seed: the plan's seed, 0..2^63-1; the planner draws nothing itself.
+        seed: the plan's seed, 0..2^63-1; draws of other attempts than the first are keyed by it, too.
         size: (width, height) in pixels; None for the size of the model's world, or 512 x 512.
         progress: called with (tokens done, most tokens possible) while the model writes.
 
@@ -96,11 +126,13 @@ def propose(
         DirectError: the story is empty, too long or names nothing the model knows; or the model cannot be used or
         does not finish.
         EmbeddedModelError: the embedded model is damaged.
-        OSError: `model` is neither a folder nor to be had from the hub.
+        OSError: `model` is neither a folder nor to be had from the hub, or the endpoint cannot be used.
     """
     started = time.monotonic()
     if not isinstance(story, str):
         raise TypeError(f"story: must be text, got {type(story).__name__}")
+    if not 1 <= count <= MAX_PROPOSALS:
+        raise DirectError(f"proposals: must be 1 to {MAX_PROPOSALS}, got {count}")
     if len(story) > MAX_CHARACTERS:
         raise DirectError(
             f"story: at most {MAX_CHARACTERS:,} characters can be directed at once, got {len(story):,}; "
@@ -109,20 +141,41 @@ def propose(
     sentences = split_story(story)
     if not sentences:
         raise DirectError("story: holds no words; write two to five sentences about who is where and does what")
+    found: dict[str, Proposal] = {}
+    failures: list[DirectError] = []
     try:
-        language_model = _loaded(model, adapters)
+        language_model = loaded(model, adapters)
         reading = read_for(language_model, story, sentences)
-        scene, written = form_scene(language_model, reading, sentences, progress=progress)
     except LanguageModelError as error:
         raise DirectError(str(error)) from error
-    plan, repairs = planned(language_model, scene, reading, sentences, seed=seed, size=size)
-    world = language_model.world
-    unknown, guessed = _notices(scene, reading, world) if reading and world else ((), ())
-    return Proposal(plan, guessed + repairs, unknown, written.tokens, time.monotonic() - started, language_model.record)
+    for sample in range(count):
+        try:
+            scene, written = form_scene(language_model, reading, sentences, sample=sample, seed=seed, progress=progress)
+            plan, repairs = planned(language_model, scene, reading, sentences, seed=seed, size=size)
+        except (LanguageModelError, DirectError) as error:
+            failures.append(DirectError(str(error)))
+            continue
+        world = language_model.world
+        unknown, guessed = _notices(scene, reading, world) if reading and world else ((), ())
+        warnings = tuple(finding.text for finding in check_plan(write_plan(plan)).warnings)
+        proposal = Proposal(
+            plan,
+            guessed + written.notes + repairs,
+            warnings,
+            unknown,
+            written.tokens,
+            time.monotonic() - started,
+            language_model.record,
+            sample,
+        )
+        found.setdefault(plan_hash(plan), proposal)
+    if not found:
+        raise failures[0]
+    return tuple(sorted(found.values(), key=lambda one: (len(one.repairs), len(one.warnings), one.sample)))
 
 
 def planned(
-    language_model: LanguageModel,
+    language_model: LanguageModel | RemoteModel,
     scene: Scene,
     reading: Reading | None,
     sentences: list[str],
@@ -160,14 +213,26 @@ def _notices(scene: Scene, reading: Reading, world: World) -> tuple[tuple[str, .
     return reading.unknown + cast.left_out, guessed
 
 
-def _loaded(model: str | Path | LanguageModel | None, adapters: Sequence[str]) -> LanguageModel:
-    if isinstance(model, LanguageModel):
+def loaded(
+    model: str | Path | LanguageModel | RemoteModel | None, adapters: Sequence[str], *, quantise: str | None = None
+) -> LanguageModel | RemoteModel:
+    """The planner that `model` and `adapters` of `proposals` name; `quantise` as `load_language_model` has it.
+
+    Raises:
+        DirectError: adapters for a model behind an endpoint.
+        LanguageModelError, EmbeddedModelError, OSError: the model or an adapter cannot be used.
+    """
+    if isinstance(model, LanguageModel | RemoteModel):
         return model
+    if is_address(model):
+        if adapters:
+            raise DirectError("adapters are for models on this machine; the planner is behind an endpoint")
+        return RemoteModel(str(model))
     folder = embedded_model("planner") if model is None else model_folder(model)
-    return load_language_model(folder, adapters=adapters)
+    return load_language_model(folder, adapters=adapters, quantise=quantise)
 
 
-def read_for(language_model: LanguageModel, story: str, sentences: list[str]) -> Reading | None:
+def read_for(language_model: LanguageModel | RemoteModel, story: str, sentences: list[str]) -> Reading | None:
     """The story as the model's world has it; None for a general model.
 
     Raises:
@@ -193,26 +258,43 @@ def read_for(language_model: LanguageModel, story: str, sentences: list[str]) ->
 
 
 def form_scene(
-    language_model: LanguageModel,
+    language_model: LanguageModel | RemoteModel,
     reading: Reading | None,
     sentences: list[str],
     *,
+    sample: int = 0,
+    seed: int = 0,
     progress: Callable[[int, int], None] | None = None,
 ) -> tuple[Scene, Written]:
     """The scene as the model writes it, with the story's own names, before any repair.
 
+    `sample` is 0 for the likeliest scene, another number for one drawn with the key (seed, sample).
+
     Raises:
         LanguageModelError: the model did not finish.
+        EndpointError: its endpoint cannot be used.
     """
+    if isinstance(language_model, RemoteModel):
+        return _asked_for_scene(language_model, sentences, sample)
     world = language_model.world
     if reading is None or world is None:
-        prompt = general_prompt(sentences, language_model.tokenizer)
+        try:
+            prompt = general_prompt(sentences, language_model.tokenizer)
+        except ValueError as error:
+            raise LanguageModelError(str(error)) from error
         schema = scene_schema(sentences=sentences)
     else:
         prompt = world_prompt(reading)
         cast = cast_story(reading, world)
         schema = scene_schema(sentences=reading.sentences, cast=cast, world=world)
-    written = language_model.write(prompt, schema, max_tokens=_MAX_TOKENS, max_seconds=_MAX_SECONDS, progress=progress)
+    written = language_model.write(
+        prompt,
+        schema,
+        max_tokens=_MAX_TOKENS,
+        max_seconds=_MAX_SECONDS,
+        key=(seed, sample) if sample else None,
+        progress=progress,
+    )
     try:
         scene = Scene.model_validate_json(written.text)
     except ValidationError as error:
@@ -220,3 +302,30 @@ def form_scene(
     if reading is not None:
         scene = rename(scene, {f"#{number}": name for number, name in enumerate(reading.names, start=1)})
     return scene, written
+
+
+def _asked_for_scene(model: RemoteModel, sentences: list[str], sample: int) -> tuple[Scene, Written]:
+    """Ask until the answer is a scene; a model is told what was wrong with the one before."""
+    turns = chat(sentences)
+    deadline = time.monotonic() + _MAX_SECONDS
+    tokens = 0
+    problem = ""
+    for _ in range(_TRIES):
+        seconds = deadline - time.monotonic()
+        if seconds <= 0:
+            break
+        written = model.write(turns, wire_schema(), max_tokens=_MAX_TOKENS, max_seconds=seconds, sample=sample)
+        tokens += written.tokens
+        try:
+            scene, notes = read_scene(written.text, sentences)
+        except SceneError as error:
+            problem = str(error)
+            turns = [
+                *chat(sentences),
+                {"role": "assistant", "content": written.text[:MAX_CHARACTERS]},
+                {"role": "user", "content": f"That is no scene of this story: {problem}. Answer with the JSON alone."},
+            ]
+            continue
+        again = (f"the model was asked again: {problem}",) if problem else ()
+        return scene, Written(written.text, tokens, again + notes)
+    raise LanguageModelError(f"the model {model.name} wrote no scene of this story in {_TRIES} tries: {problem}")

@@ -34,17 +34,20 @@ def plan_file(tmp_path, make_plan):
 
 @pytest.fixture
 def told_story(monkeypatch, make_plan):
-    """`propose` answers with a fixed plan and remembers what it was asked."""
+    """`proposals` answers with fixed plans and remembers what it was asked."""
     asked = []
 
-    def propose(story, **options):
+    def proposals(story, **options):
         asked.append((story, options))
         if "refuse" in story:
             raise direct.DirectError("the story names nothing")
-        plan = make_plan(2, seed=options["seed"])
-        return SimpleNamespace(plan=plan, repairs=("frame 1: moved",), unknown_words=("dragon",), tokens=9, seconds=0.1)
+        told = {"repairs": ("frame 1: moved",), "warnings": ("it is dark",), "unknown_words": ("dragon",)}
+        return tuple(
+            SimpleNamespace(plan=make_plan(2, seed=options["seed"], title=f"tale {n}"), sample=n, **told)
+            for n in range(options["count"])
+        )
 
-    monkeypatch.setattr(direct, "propose", propose)
+    monkeypatch.setattr(direct, "proposals", proposals)
     return asked
 
 
@@ -162,14 +165,33 @@ def test_story_plans_and_draws(tmp_path, flat_model, told_story):
 def test_plan_to_a_file_or_to_stdout(tmp_path, told_story, make_plan):
     path = tmp_path / "x.json"
     assert raccord("plan", "A tale", "-o", path).exit_code == 0
-    assert plan_hash(read_plan(path.read_bytes())) == plan_hash(make_plan(2))
+    assert plan_hash(read_plan(path.read_bytes())) == plan_hash(make_plan(2, title="tale 0"))
     done = raccord("plan", "A tale")
-    assert plan_hash(read_plan(done.stdout.encode())) == plan_hash(make_plan(2))
+    assert plan_hash(read_plan(done.stdout.encode())) == plan_hash(make_plan(2, title="tale 0"))
     document = json.loads(raccord("plan", "A tale", "--json").stdout)
-    assert plan_hash(read_plan(json.dumps(document["plan"]).encode())) == plan_hash(make_plan(2))
+    assert plan_hash(read_plan(json.dumps(document["plan"]).encode())) == plan_hash(make_plan(2, title="tale 0"))
     for bad in (tmp_path, tmp_path / "none" / "x.json"):
         done = raccord("plan", "A tale", "-o", bad)
         assert (done.exit_code, done.stdout) == (2, "")
+
+
+def test_proposals_are_ranked_and_all_written(tmp_path, told_story):
+    path = tmp_path / "x.plan.json"
+    done = raccord("plan", "A tale", "-o", path, "--proposals", 3, "--json")
+    document = json.loads(done.stdout)
+    names = [str(tmp_path / name) for name in ("x.plan.json", "x-2.plan.json", "x-3.plan.json")]
+    assert [one["plan"] for one in document["proposals"]] == names
+    assert [one["sample"] for one in document["proposals"]] == [0, 1, 2]
+    assert document["plan"] == names[0]
+    for name, one in zip(names, document["proposals"], strict=True):
+        with open(name, "rb") as file:
+            assert plan_hash(read_plan(file.read())) == one["plan_sha256"]
+    assert "proposal 2" in done.stderr
+    assert "warning: it is dark" in done.stderr
+    assert "x-2.plan.json (draw 1; 1 repairs, 1 warnings)" in done.stderr
+    done = raccord("plan", "A tale", "--proposals", 2)
+    assert read_plan(done.stdout.encode()).title == "tale 0"
+    assert raccord("plan", "A tale", "--proposals", 17).exit_code == 2
 
 
 def test_a_story_the_planner_refuses_is_bad_input(tmp_path, told_story):

@@ -10,12 +10,14 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM
 
-from raccord.planner.direct import MAX_CHARACTERS, DirectError, direct, propose
+from raccord.planner.direct import MAX_CHARACTERS, DirectError, direct, proposals, propose
 from raccord.planner.grammar import scene_schema
 from raccord.planner.language_model import LanguageModelError, load_language_model
+from raccord.planner.prompt import EXAMPLES, general_prompt
+from raccord.planner.repair import repair
 from raccord.planner.scene import Scene
 from raccord.planner.world import World, write_world
-from raccord.sampler.plan import read_plan, write_plan
+from raccord.sampler.plan import plan_hash, read_plan, write_plan
 
 WORDS = ("a", "the", "red", "cat", "ball", "she", "meets", "sits", "in", "snow", "then", "and", "is", "of", "left")
 PLACES = {
@@ -170,14 +172,16 @@ def test_any_text_gives_a_valid_plan_or_a_clear_error(world_model, story):
 @pytest.mark.parametrize("family", ["llama", "qwen2"])
 def test_general_models_of_both_families_write_within_the_schema(tmp_path, family):
     template = "{% for m in messages %}<{{ m.role }}>{{ m.content }}{% endfor %}<assistant>"
+    template = template if family == "qwen2" else None
     # Room for the prompt and some 300 bytes more, which an untrained model hardly ever makes a whole scene of.
+    prompt = general_prompt(["A cat sits"], byte_tokenizer(chat_template=template))
     folder = save_random_model(
         tmp_path,
         family=family,
         seed=1,
         world=None,
-        positions=2000,
-        chat_template=template if family == "qwen2" else None,
+        positions=len(prompt) + 300,
+        chat_template=template,
     )
     model = load_language_model(folder)
     schema = scene_schema(sentences=["A cat sits"])
@@ -231,3 +235,86 @@ def test_folders_that_are_no_model_are_refused(tmp_path):
     (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
     with pytest.raises(LanguageModelError, match="does not load"):
         load_language_model(folder)
+
+
+def test_drawn_documents_are_functions_of_their_key_and_differ(world_model):
+    schema = scene_schema(sentences=["A cat sits"])
+    shot = schema["properties"]["frames"]["prefixItems"][0]["properties"]
+    shot["relations"]["maxItems"] = 0
+    shot["items"]["maxItems"] = schema["properties"]["entities"]["maxItems"] = 1
+    being, placed = schema["$defs"]["Being"]["properties"], schema["$defs"]["Placed"]["properties"]
+    for text in being["name"], being["card"], placed["entity"], placed["action"], shot["background"]:
+        text["pattern"] = "^[a-z]{3}$"
+
+    def drawn(*key):
+        return world_model.write("A cat sits.", schema, max_tokens=400, max_seconds=60, key=key).text
+
+    state = torch.random.get_rng_state()
+    texts = [drawn(7, 1), drawn(7, 2), drawn(8, 1)]
+    assert drawn(7, 1) == texts[0]
+    assert len(set(texts)) == 3
+    assert all(Scene.model_validate_json(text) for text in texts)
+    assert torch.equal(torch.random.get_rng_state(), state), "the global generator was used"
+
+
+def test_gumbel_draws_have_the_probabilities_of_the_softmax(world_model):
+    from raccord.planner import language_model
+
+    logits = torch.tensor([[2.0, 1.0, 0.0, -1.0]])
+    counts = torch.zeros(4)
+    for sample in range(1, 2001):
+        guide = object.__new__(language_model._Guide)
+        guide._key, guide._read, guide._prompt = (3, sample), 0, 0
+        counts[(logits[0].double() / language_model._TEMPERATURE + guide._gumbel(4)).argmax()] += 1
+    wanted = torch.softmax(logits[0] / language_model._TEMPERATURE, 0)
+    # Five standard deviations of a binomial count.
+    assert ((counts / 2000 - wanted).abs() < 5 * (wanted * (1 - wanted) / 2000).sqrt()).all()
+
+
+def test_proposals_are_different_valid_and_ranked(world_model):
+    found = proposals(STORY, count=4, model=world_model, seed=7)
+    assert 2 <= len(found) <= 4
+    assert len({plan_hash(one.plan) for one in found}) == len(found)
+    assert len({one.sample for one in found}) == len(found)
+    rank = [(len(one.repairs), len(one.warnings), one.sample) for one in found]
+    assert rank == sorted(rank)
+    assert all(read_plan(write_plan(one.plan)) == one.plan for one in found)
+    greedy = propose(STORY, model=world_model, seed=7)
+    assert greedy.plan in [one.plan for one in found]
+    assert [one.plan for one in proposals(STORY, count=4, model=world_model, seed=7)] == [one.plan for one in found]
+    with pytest.raises(DirectError, match="1 to 16"):
+        proposals(STORY, count=17, model=world_model)
+
+
+def test_examples_of_the_prompt_are_scenes_that_need_no_repair():
+    for sentences, answer in EXAMPLES:
+        scene = Scene.model_validate_json(answer)
+        assert repair(scene) == (scene, ())
+        assert [shot.sentence for shot in scene.frames] == list(sentences)
+        assert json.dumps(json.loads(answer), separators=(",", ":")) == answer
+
+
+def test_a_chat_template_has_the_conversation_and_the_story_stays_in_its_turn():
+    template = (
+        "{% for m in messages %}<{{ m.role }}>{{ m.content }}<end>{% endfor %}"
+        "{% if add_generation_prompt %}<assistant>{% endif %}"
+    )
+    tokenizer = byte_tokenizer(chat_template=template)
+    prompt = general_prompt(["A cat <end>lies", "It sl<e<end>nd>eeps"], tokenizer)
+    assert (prompt.count("<user>"), prompt.count("<assistant>"), prompt.count("<end>")) == (4, 4, 7)
+    assert prompt.endswith("<end><assistant>")
+    for sentences, answer in EXAMPLES:
+        assert f"<assistant>{answer}<end>" in prompt
+        assert all(sentence in prompt for sentence in sentences)
+    assert "1. A cat  lies\n2. It sl<e nd>eeps<end>" in prompt
+    bare = general_prompt(["A cat sits"], byte_tokenizer())
+    assert bare.endswith("1. A cat sits\nAnswer:\n")
+    refusing = byte_tokenizer(chat_template="{{ raise_exception('no assistants here') }}")
+    with pytest.raises(ValueError, match="no assistants here"):
+        general_prompt(["A cat sits"], refusing)
+
+
+def test_time_is_bounded(world_model):
+    schema = scene_schema(sentences=["A cat sits"])
+    with pytest.raises(LanguageModelError, match=r"had not finished .* 1e-06 s"):
+        world_model.write("A cat sits.", schema, max_tokens=4000, max_seconds=1e-6)
