@@ -9,7 +9,7 @@ from typing import Any
 from raccord.planner.fingerprint import cpu_model, versions
 from raccord.planner.progress import Progress
 
-_OPTIONAL = ("triton", "xformers")
+_OPTIONAL = ("triton", "xformers", "openai")
 _OFFLINE = ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")
 _PROBE_STEPS = 3
 
