@@ -30,6 +30,7 @@ HOMES = {
     "transformers": "planner/**/*.py",
     "peft": "planner/**/*.py",
     "llguidance": "planner/**/*.py",
+    "openai": "planner/remote_model.py",
     "typer": "planner/**/*.py",
     "triton": "kernels/**/triton.py",
 }

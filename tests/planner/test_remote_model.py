@@ -20,7 +20,7 @@ from raccord.sampler.plan import read_plan, write_plan
 openai = pytest.importorskip("openai", reason="the extra `remote` is not installed")
 SENTENCES, ANSWER = EXAMPLES[1]
 STORY = ". ".join(SENTENCES) + "."
-SECRET = "sk-never-shown-0123456789" 
+SECRET = "sk-never-shown-0123456789"
 
 
 def answer(content, *, end="stop", refusal=None, **more):
