@@ -8,6 +8,7 @@ moved to another setting, or are there alone. "They" are the creatures that are 
 hold until another one is told; what somebody does, until they do something else.
 """
 
+import copy
 import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,10 +18,13 @@ from raccord.planner.clauses import (
     Clause,
     Relation,
     actions_told,
+    apart,
     excluded,
     leaving,
     read_clauses,
     relations_told,
+    returning,
+    roused,
 )
 from raccord.planner.discourse import Discourse, Mention
 from raccord.planner.looks import Role as Role
@@ -71,16 +75,27 @@ def cast_story(reading: Reading, world: World) -> Cast:
     names = enumerate(reading.genders, start=1)
     story = Discourse(world, {f"#{number}": gender for number, gender in names if gender is not None})
     place, doing = Place(*world.usual), {}
+    left: tuple[Place, list[str]] | None = None
     frames: list[Frame] = []
     for sentence in reading.sentences:
         words = sentence.split()
         told = read_place(words, place, world)
-        place = told.place
+        back = _back(words, told, story) if left is not None and not told.settings else set()
+        if left is not None and back:
+            # Whoever the pictures followed goes back to those who stayed.
+            told = told.at(left[0].setting, place)
+            story.around = [name for name in story.roles if name in (*left[1], *back)]
         mentions = read_mentions(words, told, story)
         clauses = read_clauses(words, mentions, told.taken, world)
-        shown = _shown(words, mentions, clauses, told, story)
+        split = apart(clauses, told.settings)
+        if split is not None:
+            told = told.at(split[0], place)
+        if told.moved and frames:
+            left = (place, story.around)
+        place = told.place
+        shown = _shown(words, mentions, clauses, told, story, absent=split[1] if split else set())
         actions = actions_told(words, mentions, clauses, world)
-        doing = _doing(actions, shown, doing if not told.moved else {}, story)
+        doing = _doing(actions, shown, doing if not told.moved else {}, story, roused(clauses))
         relations = [
             relation
             for relation in relations_told(words, mentions, clauses, told.taken, world)
@@ -90,6 +105,13 @@ def cast_story(reading: Reading, world: World) -> Cast:
         story.around = shown
         frames.append((world.place_of(*place), tuple(relations), shown, doing))
     return _cast(frames, story)
+
+
+def _back(words: Sequence[str], told: PlaceTold, story: Discourse) -> set[str]:
+    """Who goes back to where they were, of those the last frame shows."""
+    trial = copy.deepcopy(story)
+    mentions = read_mentions(words, told, trial)
+    return returning(words, read_clauses(words, mentions, told.taken, story.world)) & set(story.around)
 
 
 def _cast(frames: Sequence[Frame], story: Discourse) -> Cast:
@@ -128,13 +150,19 @@ def _renamed(frame: Frame, names: Mapping[str, str]) -> Frame:
 
 
 def _shown(
-    words: Sequence[str], mentions: Sequence[Mention], clauses: Sequence[Clause], told: PlaceTold, story: Discourse
+    words: Sequence[str],
+    mentions: Sequence[Mention],
+    clauses: Sequence[Clause],
+    told: PlaceTold,
+    story: Discourse,
+    *,
+    absent: set[str],
 ) -> list[str]:
-    """Who is in the frame, in order of the roles."""
+    """Who is in the frame, in order of the roles; whoever is `absent` is elsewhere, whatever else is said."""
     gone = leaving(words, clauses, told.settings, moved=told.moved)
     if gone and any(clause.verb in _DRIVING and gone.intersection(clause.subjects) for clause in clauses):
         gone |= {name for name in story.around if story.roles[name].kind in VEHICLES}
-    gone |= excluded(words, mentions)
+    gone |= excluded(words, mentions, story.around) | absent
     named = [name for name in dict.fromkeys(name for m in mentions if m.shown for name in m.who) if name not in gone]
     alone = any(word in _ALONE for word in words) or any(
         before == "by" and word in _REFLEXIVE for before, word in itertools.pairwise(words)
@@ -156,15 +184,23 @@ def _shown(
     kept = kept or [name for name in story.roles if name in story.around]
     others = [name for name in kept if name not in named]
     while len(kept) > MAX_ITEMS:
-        kept.remove(others.pop(0) if others else kept[-1])
+        dropped = others.pop(0) if others else kept[-1]
+        kept.remove(dropped)
+        if dropped in named:
+            story.left_out.append(dropped)
     return kept
 
 
 def _doing(
-    told: tuple[Mapping[str, str], set[str]], shown: Sequence[str], before: Mapping[str, str], story: Discourse
+    told: tuple[Mapping[str, str], set[str]],
+    shown: Sequence[str],
+    before: Mapping[str, str],
+    story: Discourse,
+    roused: tuple[set[str], set[str]],
 ) -> dict[str, str]:
     """What everybody shown does: as told, else as before; those of unknown verbs are left to the model."""
     actions, left_open = told
+    awake, moving = roused
     usual = story.world.creature_actions[0]
     doing = {}
     for name in shown:
@@ -173,5 +209,8 @@ def _doing(
         elif name in actions:
             doing[name] = actions[name]
         elif name not in left_open:
-            doing[name] = before.get(name, usual)
+            lasting = before.get(name, usual)
+            lying = story.world.poses[lasting] == "sleeping"
+            still = story.world.poses[lasting] in ("sitting", "sleeping")
+            doing[name] = usual if (name in awake and lying) or (name in moving and still) else lasting
     return doing

@@ -17,9 +17,26 @@ _LOOKING = ("look", "looks", "looking")
 # "Bo comes" stands there; "Bo comes to the beach" may be walking yet.
 _TO = ("to", "into", "onto", "up", "?")
 _PLAYING = ("plays", "play", "playing")
+# Who does this neither sits nor sleeps any longer.
+_MOVING = frozenset(
+    "flies fly flying lands land dances dance dancing swims swim skates skate hops hop skips skip sails sail drives "
+    "drive rides ride rows row swings swoops throws throw kicks kick pushes push pulls pull brings bring floats leaves "
+    "leave departs sneaks crawls crosses passes digs builds gets rolls".split()
+)
+# Nor does anybody sleep who does anything but this.
+_ASLEEP = frozenset("snores snore dreams dream is are has have lives live likes like loves love needs remains".split())
+_WAKING = ("wakes", "wake", "wakes up", "lifts")
+# Whoever is waited for, sought or thought of need not be there.
+_ELSEWHERE = {
+    "for": ("waits", "wait", "waiting", "searches", "search", "looks", "look", "looking", "calls", "call", "asks"),
+    "of": ("thinks", "think", "dreams", "dream", "dreaming"),
+    "about": ("thinks", "think", "dreams", "dream", "talks", "talk", "asks", "tells"),
+}
 _LEAVING = ("left", "leaves", "leave", "disappears", "disappear", "vanishes", "departs", "gone")
 _AWAY = ("away", "off", "home")
 _STAYING = ("stays", "stay", "remains", "remain")
+_RETURNING = ("returns", "return")
+_GOING = ("comes", "come", "goes", "go", "runs", "run", "walks", "walk")
 _NOT = ("not", "never")
 # Longest first. The second part says whether subject and object change places ("a ball under a tree": the tree is
 # above), the third whether it counts only right before somebody ("by the beach" is no relation).
@@ -95,7 +112,7 @@ def read_clauses(
         if at in inside or at in taken or not (word in world.all_verbs or word in _BE[:2] or unknown):
             continue
         if word == "left" and (
-            (at not in ends and words[at - 1] not in (*_ADVERBS, "?")) or words[at + 1 : at + 2] == ["of"]
+            (at not in ends and words[at - 1] not in (*_ADVERBS, *_BE, "?")) or words[at + 1 : at + 2] == ["of"]
         ):
             continue
         place = at
@@ -130,9 +147,12 @@ def actions_told(
         if clause.verb == "?":
             open_to_model |= set(clause.subjects)
         meets = following == "into" and clause.at + 2 in starts
+        if clause.verb in _WAKING and not clause.negated:
+            woken = next((m for m in mentions if m.start in (clause.at + 1, clause.at + 2) and m.shown), None)
+            told |= dict.fromkeys(woken.who if woken else (), world.creature_actions[0])
         if (
             meets
-            or (clause.verb in _PLAYING and following == "with")
+            or (clause.verb in _PLAYING and (following == "with" or clause.at + 1 in starts))
             or (clause.verb in _LOOKING and following == "at")
         ):
             action = world.creature_actions[0]
@@ -145,7 +165,9 @@ def actions_told(
     return told, open_to_model - told.keys()
 
 
-def leaving(words: Sequence[str], clauses: Sequence[Clause], settings: Sequence[int], *, moved: bool) -> set[str]:
+def leaving(
+    words: Sequence[str], clauses: Sequence[Clause], settings: Sequence[tuple[int, str]], *, moved: bool
+) -> set[str]:
     """Who goes away; whoever "runs off into the forest" is seen in the forest."""
     gone: set[str] = set()
     for number, clause in enumerate(clauses):
@@ -157,16 +179,59 @@ def leaving(words: Sequence[str], clauses: Sequence[Clause], settings: Sequence[
         absent = clause.negated and clause.verb in ("is", "are", "comes", "come", "joins", "stays")
         there = any(word in ("there", "here") for word in rest) or clause.verb not in ("is", "are")
         if (goes and not clause.negated and clause.verb != "takes") or (absent and there):
-            later = any(clause.at < at < end for at in settings)
+            later = any(clause.at < at < end for at, _ in settings)
             gone |= set() if later and not absent else set(clause.subjects)
         if stays and (moved or len(clauses) > 1):
             gone |= set(clause.subjects)
     return gone
 
 
-def excluded(words: Sequence[str], mentions: Sequence[Mention]) -> set[str]:
-    """Who is not there: "without Bo", "except for Bo"."""
-    return {name for m in mentions if m.start and words[m.start - 1] in ("without", "except") for name in m.who}
+def roused(clauses: Sequence[Clause]) -> tuple[set[str], set[str]]:
+    """Who surely sleeps no longer, and who neither sits nor sleeps any longer, by what the sentence says they do."""
+    told = [clause for clause in clauses if not clause.negated]
+    awake = {name for clause in told if clause.verb not in _ASLEEP for name in clause.subjects}
+    return awake, {name for clause in told if clause.verb in _MOVING for name in clause.subjects}
+
+
+def excluded(words: Sequence[str], mentions: Sequence[Mention], around: Sequence[str]) -> set[str]:
+    """Who is not there: "without Bo", "except for Bo"; "waits for Bo" if he was not there before."""
+    gone = {name for m in mentions if m.start and words[m.start - 1] in ("without", "except") for name in m.who}
+    others = {name for m in mentions for name in m.who if m.start < 2 or not _is_elsewhere(words, m.start)}
+    away = {name for m in mentions if m.start > 1 and _is_elsewhere(words, m.start) for name in m.who}
+    return gone | (away - others - set(around))
+
+
+def _is_elsewhere(words: Sequence[str], at: int) -> bool:
+    return words[at - 2] in _ELSEWHERE.get(words[at - 1], ())
+
+
+def apart(clauses: Sequence[Clause], settings: Sequence[tuple[int, str]]) -> tuple[str, set[str]] | None:
+    """The first setting and who is in another one, where different people are told to be in different settings ("Sam
+    runs into the snow and Ruby waits inside"); None where the sentence plays in one place."""
+    if len({what for _, what in settings}) < 2:
+        return None
+    people = [
+        next((clause.subjects for clause in reversed(clauses) if clause.at < at and clause.subjects), ())
+        for at, _ in settings
+    ]
+    first, last = people[0], people[-1]
+    if not first or not last or set(first) & set(last):
+        return None
+    elsewhere = [
+        name for who, (_, what) in zip(people, settings, strict=True) if what != settings[0][1] for name in who
+    ]
+    return settings[0][1], set(elsewhere) - set(first)
+
+
+def returning(words: Sequence[str], clauses: Sequence[Clause]) -> set[str]:
+    """Who goes back to where they were ("back to sleep" is no place)."""
+    found: set[str] = set()
+    for clause in clauses:
+        rest = words[clause.at + 1 : clause.at + 4]
+        back = rest[:1] == ["back"] and "sleep" not in rest
+        if not clause.negated and (clause.verb in _RETURNING or (clause.verb in _GOING and back)):
+            found |= set(clause.subjects)
+    return found
 
 
 def relations_told(

@@ -11,7 +11,7 @@ DEFINITE = ("the", "this", "that", "these", "those")
 POSSESSIVES = ("his", "her", "its", "their", "'s")
 COUNTS = {"two": 2, "three": 3, "four": 4, "five": 5, "some": 3, "several": 3, "many": 3, "few": 3, "both": 2}
 _INDEFINITE = ("a", "an", "one", "another", "no")
-_LINKS = ("with", "wearing", "in")
+_LINKS = ("with", "wearing", "in", "carrying")
 _PLAIN = "plain"
 
 
@@ -149,12 +149,16 @@ def _adjectives(words: Sequence[str], at: int, world: World) -> tuple[Looks, int
         elif word in world.sizes:
             size = world.sizes[word]
         elif word not in (UNKNOWN, "very", "and", ",") or (
-            word in ("and", ",") and not _is_adjective(following, world)
+            word in ("and", ",") and not _is_adjective(following, world) and not _is_very(words, at + 1, world)
         ):
             break
         at += 1
     first, second = (*colours, None, None)[:2]
     return Looks(first, second if second != first else None, pattern, None, size), at
+
+
+def _is_very(words: Sequence[str], at: int, world: World) -> bool:
+    return words[at : at + 1] == ["very"] and at + 1 < len(words) and _is_adjective(words[at + 1], world)
 
 
 def _is_adjective(word: str, world: World) -> bool:
@@ -210,10 +214,10 @@ def worn(words: Sequence[str], at: int, world: World) -> tuple[Looks, int | None
     while at < len(words) and words[at] in ("a", "an", "the", "his", "her", "its", "their", UNKNOWN, *world.colours):
         told += [words[at]] if words[at] in world.colours else []
         at += 1
-    size = [words[at]] if at < len(words) and words[at] in world.sizes else []
-    at += len(size)
-    while at < len(words) and words[at] in world.colours:
-        told.append(words[at])
+    while at < len(words) and (
+        words[at] in world.colours or words[at] in world.sizes or _is_patterned(words, at, world)
+    ):
+        told += [words[at]] if words[at] not in world.sizes else []
         at += 1
     word = words[at] if at < len(words) else ""
     if word in world.accessories:
@@ -224,6 +228,11 @@ def worn(words: Sequence[str], at: int, world: World) -> tuple[Looks, int | None
     if word in world.patterns and word.endswith("s"):
         return Looks(pattern=world.patterns[word]), at + 1, ()
     return Looks(), None, ()
+
+
+def _is_patterned(words: Sequence[str], at: int, world: World) -> bool:
+    """Whether "striped" at `at` is said of what is worn ("a striped bow tie"), and is no word for stripes."""
+    return words[at] in world.patterns and not words[at].endswith("s")
 
 
 def _merged(first: Looks, second: Looks) -> Looks:

@@ -11,7 +11,7 @@ from raccord.planner.world import World
 
 _OWNERS = {"her": "she", "his": "he", "its": "it"}
 _GROUP = ("they", "them", "both", "everyone", "everybody", "friends", "animals")
-_DRESSING = ("wears", "wear", "wearing", "has", "have", "gets", "on")
+_DRESSING = ("wears", "wear", "wearing", "has", "have", "gets", "on", "carries", "carry")
 _UNDRESSING = ("takes", "take", "loses", "removes")
 _BE = ("is", "are")
 _ORDINALS = ("", "", "second", "third", "fourth", "fifth")
@@ -157,6 +157,9 @@ def _apposed(words: Sequence[str], name: str, at: int, story: Discourse) -> int:
     if phrase is None or phrase.count != 1 or _is_name_at(words, phrase.end):
         return at
     role, kind = story.roles[name], story.world.kinds[phrase.noun]
+    if start == at and not phrase.determiner and role.kind == kind and phrase.end == at + 1:
+        # "Mr Fox" said again.
+        return phrase.end
     if role.kind not in (None, kind) or (not phrase.determiner and (role.kind or start > at)):
         return at
     if phrase.determiner not in ("", "a", "an", "the", "another"):

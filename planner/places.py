@@ -25,14 +25,18 @@ class PlaceTold(NamedTuple):
         place: it, as far as told, else what held before.
         moved: whether its setting is another one than before.
         taken: positions of the tokens that say so; ambient: those of them that tell of time or weather.
-        settings: positions of the tokens that name a setting.
+        settings: positions of the tokens that name a setting, with the setting.
     """
 
     place: Place
     moved: bool
     taken: frozenset[int]
     ambient: frozenset[int]
-    settings: tuple[int, ...]
+    settings: tuple[tuple[int, str], ...]
+
+    def at(self, setting: str, before: Place) -> "PlaceTold":
+        """The same, but playing in `setting`."""
+        return self._replace(place=self.place._replace(setting=setting), moved=setting != before.setting)
 
 
 class _Found(NamedTuple):
@@ -65,7 +69,7 @@ def read_place(words: Sequence[str], before: Place, world: World) -> PlaceTold:
         setting != before.setting,
         _positions(found),
         _positions(ambient),
-        tuple(told.start for told in settings),
+        tuple((told.start, told.what) for told in settings),
     )
 
 
