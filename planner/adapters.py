@@ -14,6 +14,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from raccord.planner.files import write_atomically
+
 ADAPTERS = "adapters"
 WEIGHTS, CONFIG = "adapter_model.safetensors", "adapter_config.json"
 DEFAULT = "base"
@@ -153,3 +155,20 @@ def quiet_peft() -> Iterator[None]:
         # peft 0.21 reads an attribute that transformers 5 has renamed.
         warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing", category=FutureWarning)
         yield
+
+
+def save_adapter(model: Any, adapter: str, folder: Path) -> None:
+    """Write an adapter of a peft model as a folder of peft's: the same bytes for the same weights, and no path of this
+    machine."""
+    from peft import get_peft_model_state_dict
+    from safetensors.torch import save
+
+    tensors = get_peft_model_state_dict(model, adapter_name=adapter)
+    config = model.peft_config[adapter].to_dict()
+    config |= {"base_model_name_or_path": "", "inference_mode": True}
+    # Sets have another order in every process.
+    config = {key: sorted(value) if isinstance(value, set) else value for key, value in config.items()}
+    folder.mkdir(parents=True, exist_ok=True)
+    content = {name: tensors[name].detach().cpu().contiguous() for name in sorted(tensors)}
+    write_atomically(folder / WEIGHTS, save(content, metadata={"format": "pt"}))
+    write_atomically(folder / CONFIG, (json.dumps(config, indent=2, sort_keys=True) + "\n").encode())

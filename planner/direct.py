@@ -8,16 +8,16 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from raccord.planner.asked import ask
 from raccord.planner.cast import cast_story
 from raccord.planner.compose import compose
 from raccord.planner.embedded import embedded_model
 from raccord.planner.framing import framed, staged
 from raccord.planner.free_scene import SceneError, read_scene, wire_schema
-from raccord.planner.grammar import scene_schema
 from raccord.planner.hub import model_folder
 from raccord.planner.language_model import LanguageModel, LanguageModelError, Written, load_language_model
 from raccord.planner.plan_check import check_plan
-from raccord.planner.prompt import chat, general_prompt, world_prompt
+from raccord.planner.prompt import chat
 from raccord.planner.reading import Reading, read_story, split_story
 from raccord.planner.remote_model import RemoteModel, is_address
 from raccord.planner.repair import Repaired, repair
@@ -276,20 +276,13 @@ def form_scene(
     """
     if isinstance(language_model, RemoteModel):
         return _asked_for_scene(language_model, sentences, sample)
-    world = language_model.world
-    if reading is None or world is None:
-        try:
-            prompt = general_prompt(sentences, language_model.tokenizer)
-        except ValueError as error:
-            raise LanguageModelError(str(error)) from error
-        schema = scene_schema(sentences=sentences)
-    else:
-        prompt = world_prompt(reading)
-        cast = cast_story(reading, world)
-        schema = scene_schema(sentences=reading.sentences, cast=cast, world=world)
+    try:
+        asked = ask(language_model, reading, sentences)
+    except ValueError as error:
+        raise LanguageModelError(str(error)) from error
     written = language_model.write(
-        prompt,
-        schema,
+        asked.prompt,
+        asked.schema,
         max_tokens=_MAX_TOKENS,
         max_seconds=_MAX_SECONDS,
         key=(seed, sample) if sample else None,
@@ -300,7 +293,7 @@ def form_scene(
     except ValidationError as error:
         raise DirectError(f"the model's scene breaks its schema: {error.errors()[0]['msg']}") from error
     if reading is not None:
-        scene = rename(scene, {f"#{number}": name for number, name in enumerate(reading.names, start=1)})
+        scene = rename(scene, asked.names)
     return scene, written
 
 

@@ -1,7 +1,7 @@
 """Framing: items get boxes that a diffusion model can fill, as far as the frame and their relations leave room.
 
 A diffusion model draws what has enough cells; a box of a quarter of the frame is four cells wide on a 16 x 16 latent.
-`framed` enlarges small items. `staged` serves a world whose proportions are known: it keeps what the model's boxes say of
+`framed` enlarges small items. `staged` serves a world whose proportions are known: it keeps what the boxes say of
 order, shot size and rows, and gives everything the sides it is drawn with.
 """
 

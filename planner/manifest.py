@@ -58,7 +58,9 @@ class Manifest:
     """What a story folder holds.
 
     `settings` are steps, guidance, backend; `model` is the id the user gave and the hash of its weights; `versions`
-    of raccord and the libraries; `fingerprint` of the machine within which equal pixels are promised.
+    of raccord and the libraries; `fingerprint` of the machine within which equal pixels are promised. `planner` is
+    the story the plan was made of, the hash of that plan, and the hashes of the language model and its adapters with
+    their weights; empty for a plan from elsewhere.
     """
 
     plan_sha256: str
@@ -70,6 +72,7 @@ class Manifest:
     complete: bool = False
     frames: tuple[FrameRecord, ...] = field(default=())
     memories: tuple[MemoryRecord, ...] = field(default=())
+    planner: dict[str, Any] = field(default_factory=dict)
 
     def frame(self, frame_id: str) -> FrameRecord | None:
         return next((record for record in self.frames if record.id == frame_id), None)
@@ -149,6 +152,7 @@ def read_manifest(folder: Path) -> Manifest:
             complete=_typed(document, "complete", bool),
             frames=frames,
             memories=memories,
+            planner=_typed(document, "planner", dict) if "planner" in document else {},
         )
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         reason = f"{error} is missing" if isinstance(error, KeyError) else str(error)

@@ -130,9 +130,10 @@ def draw_into(
     settings: Settings | None = None,
     only: tuple[str, ...] = (),
     metadata: bool = True,
+    planner: dict[str, Any] | None = None,
     progress: Progress,
 ) -> Drawing:
-    """Draw `plan` into the locked `folder`: all frames, or those whose ids are in `only`.
+    """Draw `plan` into the locked `folder`: all frames, or those whose ids are in `only`; `planner` made it.
 
     Frames of an earlier run with the same key are kept. Raises `InputError` for an unknown id in `only`, for a
     folder with files of others under our names, for a plan the model cannot draw; `MachineError` for a missing
@@ -154,6 +155,7 @@ def draw_into(
         versions=opened.versions,
         fingerprint=opened.fingerprint,
         metadata=metadata,
+        planner=planner,
     )
     for reason in reasons:
         progress.say(reason)

@@ -108,13 +108,15 @@ class StoryFolder:
         versions: dict[str, Any],
         fingerprint: dict[str, Any],
         metadata: bool,
+        planner: dict[str, Any] | None = None,
     ) -> list[str]:
         """Take over `plan`; write plan.json and a manifest of the frames and memories that can be kept.
 
         `keys` maps frame ids to hashes of everything the frame's pixels depend on. A frame is kept only if it was
         drawn with the same key, settings and fingerprint, and its file still holds the pixels the manifest names.
         `origins` maps entity ids to what their memories depend on; a memory is kept if it was made from the same, with
-        the same fingerprint, and its file is whole. Returns why frames of an earlier run are drawn again and memories
+        the same fingerprint, and its file is whole. `planner` says what made the plan; None for a plan that was edited
+        here or comes from elsewhere. Returns why frames of an earlier run are drawn again and memories
         not used, one sentence each.
         """
         from raccord.sampler.plan import plan_hash, write_plan
@@ -122,7 +124,8 @@ class StoryFolder:
         self.refuse_foreign(plan)
         before = manifests.read_manifest(self.path) if (self.path / manifests.NAME).exists() else None
         self._plan, self._metadata = plan, metadata
-        fresh = Manifest(plan_hash(plan), plan.seed, settings, model, versions, fingerprint)
+        made_by = self._made_by(before) if planner is None and before else planner or {}
+        fresh = Manifest(plan_hash(plan), plan.seed, settings, model, versions, fingerprint, planner=made_by)
         kept, reasons = self._keepable(before, fresh, keys) if before else ([], [])
         # A frame whose ordinal changed may stand under the new name of another one that is kept as well.
         sources = {record.id: path if path.name == record.file else copy_to_temporary(path) for record, path in kept}
@@ -252,6 +255,12 @@ class StoryFolder:
             else:
                 kept.append(record)
         return kept, reasons
+
+    def _made_by(self, before: Manifest) -> dict[str, Any]:
+        """What made the plan that this one is an edit of: they have a frame in common."""
+        plan, held = self._plan, self._plan_on_disk()
+        common = plan and held and {frame.id for frame in plan.frames} & {frame.id for frame in held.frames}
+        return before.planner if common else {}
 
     def _put(self, record: FrameRecord, image: "Image") -> None:
         plan, current = self._state()

@@ -1,4 +1,4 @@
-"""Make models/planner of the latest checkpoints: transformers folder, peft adapter, world, model card, SHA-256
+"""Make models/planner of the latest checkpoints: transformers folder, peft adapters, world, model card, SHA-256
 manifest."""
 
 import json
@@ -7,25 +7,20 @@ from pathlib import Path
 
 import corpus
 import torch
-from recipe import ADAPTER_NAME, new_model, with_adapter
-from stage.checkpoint import load_checkpoint
+from recipe import ADAPTERS, checkpoint, new_model, trained_model, with_adapter
 from stage.files import replace_folder
 from tokens import planner_tokenizer
 from transformers import PreTrainedTokenizerFast
 
+from raccord.planner.adapters import ADAPTERS as ADAPTERS_FOLDER
+from raccord.planner.adapters import save_adapter
 from raccord.planner.embedded import MANIFEST, check_folder, manifest
-from raccord.planner.language_model import ADAPTERS
+from raccord.planner.tuning import load_weights
 from raccord.planner.world import write_world
 
 MODEL = Path(__file__).resolve().parents[2] / "models" / "planner"
 CARD = Path(__file__).with_name("card.md")
 RESULT = Path(__file__).resolve().parents[1] / "results" / "planner.json"
-
-
-def _without_machine_paths(folder: Path) -> None:
-    """peft writes where the base model lay on this machine; the adapter belongs to the folder it is in."""
-    path = folder / "adapter_config.json"
-    path.write_text(path.read_text().replace(str(corpus.BUILD), ""))
 
 
 def _card(parameters: int) -> str:
@@ -79,21 +74,14 @@ def _others(report: dict) -> str:
 
 def export(folder: Path, tokenizer: PreTrainedTokenizerFast) -> None:
     """Write the model of the checkpoints in build/planner into `folder`, weights in float16."""
-    model = new_model(tokenizer)
-    load_checkpoint(corpus.BUILD / "base.safetensors", {"model": model})
+    model = trained_model(tokenizer, corpus.BUILD)
     model.half().save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     (folder / "world.json").write_text(write_world(corpus.world()), encoding="utf-8")
-    adapter = corpus.BUILD / "adapter.safetensors"
-    if adapter.exists():
+    for name in ADAPTERS:
         adapted = with_adapter(new_model(tokenizer))
-        load_checkpoint(adapter, {"model": adapted})
-        target = folder / ADAPTERS / ADAPTER_NAME
-        adapted.half().save_pretrained(target)  # pyright: ignore[reportCallIssue]
-        _without_machine_paths(target)
-    # peft leaves a card of its own beside the adapter; ours describes both.
-    for card in folder.rglob("README.md"):
-        card.unlink()
+        load_weights(checkpoint(corpus.BUILD, name), adapted)
+        save_adapter(adapted.half(), "default", folder / ADAPTERS_FOLDER / name)
     (folder / "README.md").write_text(_card(sum(p.numel() for p in model.parameters())), encoding="utf-8")
     # safetensors writes files that only their owner can read.
     for path in folder.rglob("*"):

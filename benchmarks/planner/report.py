@@ -18,12 +18,13 @@ from pydantic import ValidationError
 from stage.draws import Draws
 from stage.files import write_json
 
+from raccord.planner.adapters import ADAPTERS
 from raccord.planner.cast import cast_story
 from raccord.planner.compose import compose
 from raccord.planner.direct import DirectError, form_scene, planned, propose, read_for
 from raccord.planner.embedded import embedded_model
 from raccord.planner.framing import staged
-from raccord.planner.language_model import ADAPTERS, LanguageModel, LanguageModelError, load_language_model
+from raccord.planner.language_model import LanguageModel, LanguageModelError, load_language_model
 from raccord.planner.prompt import world_prompt
 from raccord.planner.reading import read_story, split_story
 from raccord.planner.repair import repair
@@ -209,7 +210,7 @@ def main() -> None:
     adapters = sorted(path.name for path in (embedded_model("planner") / ADAPTERS).glob("*"))
     started = time.strftime("%Y-%m-%d")
     results = {name or "none": evaluate(name, stories) for name in (None, *adapters)}
-    model = load_language_model(embedded_model("planner"), adapter=adapters[0])
+    model = load_language_model(embedded_model("planner"))
     content = {
         "command": f"benchmarks/planner/report.py --stories {stories} --injected {arguments.injected}",
         "date": started,

@@ -1,15 +1,19 @@
-"""Train the embedded planner: `train.py base`, then `train.py adapter`. Either resumes where it was interrupted.
+"""Train the embedded planner: `train.py model`, then its adapters, `train.py base` first, then `crowd` and `framing`.
+Each resumes where it was interrupted.
 
 Checkpoints lie in build/planner; `export.py` makes models/planner of them.
 """
 
 import argparse
+import sys
 import time
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 import torch
 from corpus import BUILD
-from recipe import ADAPTER, BASE, new_model, with_adapter
-from stage.checkpoint import load_checkpoint
+from recipe import ADAPTERS, BASE, adapter_to_train, checkpoint, new_model
 from tokens import planner_tokenizer
 from training import train
 
@@ -32,20 +36,20 @@ def _reporter(steps: int, label: str):
 
 
 def main() -> None:
-    """Run one of the two trainings."""
+    """Run one of the trainings."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("part", choices=("base", "adapter"))
+    parser.add_argument("part", choices=("model", *ADAPTERS))
     part = parser.parse_args().part
     tokenizer = planner_tokenizer()
-    model = new_model(tokenizer)
-    base = BUILD / "base.safetensors"
-    if part == "base":
-        train(model, tokenizer, BASE, base, report=_reporter(BASE.steps, part))
+    if part == "model":
+        train(new_model(tokenizer), tokenizer, BASE, BUILD / "base.safetensors", report=_reporter(BASE.steps, part))
         return
-    if not base.exists():
-        raise SystemExit(f"{base}: missing; run `train.py base` first")
-    load_checkpoint(base, {"model": model})
-    train(with_adapter(model), tokenizer, ADAPTER, BUILD / "adapter.safetensors", report=_reporter(ADAPTER.steps, part))
+    run = ADAPTERS[part]
+    try:
+        model = adapter_to_train(part, tokenizer, BUILD)
+    except FileNotFoundError as error:
+        raise SystemExit(f"{error}: run `train.py model` first, and `train.py base` before other adapters") from None
+    train(model, tokenizer, run, checkpoint(BUILD, part), report=_reporter(run.steps, part))
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ from raccord.planner.compose import compose
 from raccord.planner.reading import read_story, split_story
 from raccord.planner.repair import repair
 from raccord.planner.scene import Scene, rename
+from raccord.planner.tuning import learning_rate
 from raccord.planner.world import read_world, write_world
 from raccord.sampler.plan import read_plan, write_plan
 
@@ -27,7 +28,7 @@ from stage.stories.story import story  # noqa: E402
 from stage.stories.words import NOISE_ADJECTIVES, NOISE_ADVERBS  # noqa: E402
 from stage.world.vocabulary import ACCESSORIES, card  # noqa: E402
 from tokens import build_tokenizer  # noqa: E402
-from training import Run, batch_of_step, learning_rate, train  # noqa: E402
+from training import Run, batch_of_step, train  # noqa: E402
 
 MODEL = ROOT / "models" / "planner"
 RUN = Run(
