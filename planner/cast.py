@@ -14,12 +14,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from raccord.planner.clauses import (
+    MAX_RELATIONS,
     VEHICLES,
     Clause,
     Relation,
     actions_told,
     apart,
+    driving,
     excluded,
+    goes_out,
     leaving,
     read_clauses,
     relations_told,
@@ -38,8 +41,10 @@ from raccord.planner.world import World
 _CROWD = 5
 # Place, relations, who is shown, what they do.
 Frame = tuple[str, tuple[Relation, ...], list[str], dict[str, str]]
+_ON_THE_WAY = ("walking", "running")
+# Those in depth would let boxes overlap without a word of it.
+_LASTING = ("above", "next to", "left of", "right of")
 _ALONE = ("alone", "only")
-_DRIVING = ("drives", "drive", "sails", "sail", "rows", "row", "rides", "ride")
 _REFLEXIVE = ("herself", "himself", "itself")
 _ALL = ("they", "everyone", "everybody", "both")
 
@@ -77,6 +82,8 @@ def cast_story(reading: Reading, world: World) -> Cast:
     place, doing = Place(*world.usual), {}
     left: tuple[Place, list[str]] | None = None
     frames: list[Frame] = []
+    relations: list[Relation] = []
+    outdoors = place.setting
     for sentence in reading.sentences:
         words = sentence.split()
         told = read_place(words, place, world)
@@ -87,24 +94,44 @@ def cast_story(reading: Reading, world: World) -> Cast:
             story.around = [name for name in story.roles if name in (*left[1], *back)]
         mentions = read_mentions(words, told, story)
         clauses = read_clauses(words, mentions, told.taken, world)
-        split = apart(clauses, told.settings)
+        split = apart(clauses, told.settings, place.setting, world.indoors)
         if split is not None:
             told = told.at(split[0], place)
+        elif not told.settings and place.setting in world.indoors and goes_out(words, clauses):
+            told = told.at(outdoors, place)
         if told.moved and frames:
             left = (place, story.around)
         place = told.place
+        outdoors = outdoors if place.setting in world.indoors else place.setting
         shown = _shown(words, mentions, clauses, told, story, absent=split[1] if split else set())
         actions = actions_told(words, mentions, clauses, world)
         doing = _doing(actions, shown, doing if not told.moved else {}, story, roused(clauses))
-        relations = [
-            relation
-            for relation in relations_told(words, mentions, clauses, told.taken, world)
-            if {relation[0], relation[2]} <= set(shown)
-        ]
+        kinds = {name: role.kind for name, role in story.roles.items()}
+        standing = [] if told.moved else relations
+        relations = relations_told(words, mentions, clauses, told.taken, kinds)
+        relations += _driven(relations, driving(clauses), [name for name in shown if kinds[name] in VEHICLES])
+        relations += _lasting(standing, relations, actions[0], roused(clauses)[1])
+        relations = [relation for relation in relations if {relation[0], relation[2]} <= set(shown)][:MAX_RELATIONS]
         story.spoken(mentions, next((clause.subjects for clause in clauses if clause.subjects), ()))
         story.around = shown
         frames.append((world.place_of(*place), tuple(relations), shown, doing))
     return _cast(frames, story)
+
+
+def _driven(told: Sequence[Relation], drivers: Sequence[str], vehicles: Sequence[str]) -> list[Relation]:
+    """Whoever drives is seen behind the side of the vehicle that is there."""
+    named = {name for a, _, b in told for name in (a, b)}
+    return [(drivers[0], "behind", vehicles[0])] if drivers and len(vehicles) == 1 and vehicles[0] not in named else []
+
+
+def _lasting(
+    before: Sequence[Relation], told: Sequence[Relation], actions: Mapping[str, str], moving: set[str]
+) -> list[Relation]:
+    """The relations of the frame before that still hold: whoever stands in them has not moved, nor stands elsewhere."""
+    gone = moving | {name for name, action in actions.items() if action in _ON_THE_WAY}
+    gone |= {subject for subject, _, _ in told}
+    pairs = [{a, b} for a, _, b in told]
+    return [(a, word, b) for a, word, b in before if word in _LASTING and not {a, b} & gone and {a, b} not in pairs]
 
 
 def _back(words: Sequence[str], told: PlaceTold, story: Discourse) -> set[str]:
@@ -160,10 +187,13 @@ def _shown(
 ) -> list[str]:
     """Who is in the frame, in order of the roles; whoever is `absent` is elsewhere, whatever else is said."""
     gone = leaving(words, clauses, told.settings, moved=told.moved)
-    if gone and any(clause.verb in _DRIVING and gone.intersection(clause.subjects) for clause in clauses):
+    if gone and gone.intersection(driving(clauses)):
         gone |= {name for name in story.around if story.roles[name].kind in VEHICLES}
-    gone |= excluded(words, mentions, story.around) | absent
+    things = {name for name in story.roles if not story.is_creature(name)}
+    gone |= excluded(words, mentions, story.around, things) | absent
     named = [name for name in dict.fromkeys(name for m in mentions if m.shown for name in m.who) if name not in gone]
+    if told.moved and driving(clauses):
+        named += [name for name in story.around if story.roles[name].kind in VEHICLES and name not in (*named, *gone)]
     alone = any(word in _ALONE for word in words) or any(
         before == "by" and word in _REFLEXIVE for before, word in itertools.pairwise(words)
     )
@@ -182,7 +212,8 @@ def _shown(
         # Nobody left: whoever leaves is seen leaving.
         kept = [name for name in story.roles if name in kept or name in gone]
     kept = kept or [name for name in story.roles if name in story.around]
-    others = [name for name in kept if name not in named]
+    # Of those not spoken of, things go first.
+    others = sorted((name for name in kept if name not in named), key=story.is_creature)
     while len(kept) > MAX_ITEMS:
         dropped = others.pop(0) if others else kept[-1]
         kept.remove(dropped)
@@ -212,5 +243,6 @@ def _doing(
             lasting = before.get(name, usual)
             lying = story.world.poses[lasting] == "sleeping"
             still = story.world.poses[lasting] in ("sitting", "sleeping")
-            doing[name] = usual if (name in awake and lying) or (name in moving and still) else lasting
+            ended = name in awake and (lying or lasting in _ON_THE_WAY)
+            doing[name] = usual if ended or (name in moving and still) else lasting
     return doing

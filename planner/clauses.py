@@ -1,6 +1,6 @@
 """What the verbs and prepositions of a sentence say: who does what, who goes away, who stands where."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from raccord.planner.discourse import Mention
@@ -27,6 +27,8 @@ _MOVING = frozenset(
 _ASLEEP = frozenset("snores snore dreams dream is are has have lives live likes like loves love needs remains".split())
 _WAKING = ("wakes", "wake", "wakes up", "lifts")
 # Whoever is waited for, sought or thought of need not be there.
+_LONGED_FOR = frozenset("wants want needs misses miss remembers forgets".split())
+_LIKED = frozenset("loves love likes like".split())
 _ELSEWHERE = {
     "for": ("waits", "wait", "waiting", "searches", "search", "looks", "look", "looking", "calls", "call", "asks"),
     "of": ("thinks", "think", "dreams", "dream", "dreaming"),
@@ -81,8 +83,10 @@ _DOING = {
 }
 _FINDING = ("finds", "find", "sees", "see", "discovers", "meets", "meet")
 _IN = ("in", "into", "inside")
+_DRIVING = ("drives", "drive", "sails", "sail", "rows", "row", "rides", "ride", "driving", "riding")
 # Who is in it is seen behind its side.
 VEHICLES = ("car", "boat")
+_BODY = ("back", "head", "shoulder", "shoulders")
 # Nobody can be drawn beneath these.
 _STANDING = ("tree", "house")
 _ONE_EACH = ("behind", "in front of", "above")
@@ -177,7 +181,7 @@ def leaving(
         stays = clause.verb in _STAYING and any(word in ("behind", "home") for word in rest[1:3])
         goes = clause.verb in _LEAVING or any(word in _AWAY for word in rest[1:4]) or "gone" in rest[:2]
         absent = clause.negated and clause.verb in ("is", "are", "comes", "come", "joins", "stays")
-        there = any(word in ("there", "here") for word in rest) or clause.verb not in ("is", "are")
+        there = any(word in ("there", "here", "with") for word in rest) or clause.verb not in ("is", "are")
         if (goes and not clause.negated and clause.verb != "takes") or (absent and there):
             later = any(clause.at < at < end for at, _ in settings)
             gone |= set() if later and not absent else set(clause.subjects)
@@ -193,27 +197,44 @@ def roused(clauses: Sequence[Clause]) -> tuple[set[str], set[str]]:
     return awake, {name for clause in told if clause.verb in _MOVING for name in clause.subjects}
 
 
-def excluded(words: Sequence[str], mentions: Sequence[Mention], around: Sequence[str]) -> set[str]:
-    """Who is not there: "without Bo", "except for Bo"; "waits for Bo" if he was not there before."""
+def excluded(words: Sequence[str], mentions: Sequence[Mention], around: Sequence[str], things: set[str]) -> set[str]:
+    """Who is not there: "without Bo", "except for Bo"; if it was not there before, "waits for Bo", "loves books"."""
     gone = {name for m in mentions if m.start and words[m.start - 1] in ("without", "except") for name in m.who}
-    others = {name for m in mentions for name in m.who if m.start < 2 or not _is_elsewhere(words, m.start)}
-    away = {name for m in mentions if m.start > 1 and _is_elsewhere(words, m.start) for name in m.who}
+    apart_from = (*_LIKED, *_LONGED_FOR)
+    others = {
+        name
+        for m in mentions
+        for name in m.who
+        if not _is_elsewhere(words, m.start) and not (m.start and words[m.start - 1] in apart_from)
+    }
+    away = {name for m in mentions if _is_elsewhere(words, m.start) for name in m.who}
+    away |= {name for m in mentions if m.start and words[m.start - 1] in _LIKED for name in m.who if name in things}
     return gone | (away - others - set(around))
 
 
 def _is_elsewhere(words: Sequence[str], at: int) -> bool:
-    return words[at - 2] in _ELSEWHERE.get(words[at - 1], ())
+    """Whether who is named at `at` is only waited for, thought of or loved."""
+    if at and words[at - 1] in _LONGED_FOR:
+        return True
+    return at > 1 and words[at - 2] in _ELSEWHERE.get(words[at - 1], ())
 
 
-def apart(clauses: Sequence[Clause], settings: Sequence[tuple[int, str]]) -> tuple[str, set[str]] | None:
+def apart(
+    clauses: Sequence[Clause], settings: Sequence[tuple[int, str]], before: str, indoors: Sequence[str]
+) -> tuple[str, set[str]] | None:
     """The first setting and who is in another one, where different people are told to be in different settings ("Sam
-    runs into the snow and Ruby waits inside"); None where the sentence plays in one place."""
-    if len({what for _, what in settings}) < 2:
-        return None
+    runs into the snow and Ruby waits inside"), or where some go in and others stay where they are, `before`; None where
+    the sentence plays in one place."""
     people = [
         next((clause.subjects for clause in reversed(clauses) if clause.at < at and clause.subjects), ())
         for at, _ in settings
     ]
+    if len(settings) == 1 and settings[0][1] in indoors and before not in indoors and people[0]:
+        inside = set(people[0])
+        stay = [c for c in clauses if c.verb in (*_STAYING, "waits", "wait") and c.at > settings[0][0]]
+        return (before, inside) if any(c.subjects and not inside & set(c.subjects) for c in stay) else None
+    if len({what for _, what in settings}) < 2:
+        return None
     first, last = people[0], people[-1]
     if not first or not last or set(first) & set(last):
         return None
@@ -221,6 +242,19 @@ def apart(clauses: Sequence[Clause], settings: Sequence[tuple[int, str]]) -> tup
         name for who, (_, what) in zip(people, settings, strict=True) if what != settings[0][1] for name in who
     ]
     return settings[0][1], set(elsewhere) - set(first)
+
+
+def driving(clauses: Sequence[Clause]) -> list[str]:
+    """Who drives, sails or rides."""
+    return [name for clause in clauses if clause.verb in _DRIVING and not clause.negated for name in clause.subjects]
+
+
+def goes_out(words: Sequence[str], clauses: Sequence[Clause]) -> bool:
+    """Whether somebody leaves a room: "they go outside", "she runs out of the house"."""
+    outside = (
+        clause for clause in clauses if not clause.negated and clause.verb in (*_GOING, "steps", "play", "plays")
+    )
+    return any(words[clause.at + 1 : clause.at + 2] in (["outside"], ["out"], ["outdoors"]) for clause in outside)
 
 
 def returning(words: Sequence[str], clauses: Sequence[Clause]) -> set[str]:
@@ -235,26 +269,37 @@ def returning(words: Sequence[str], clauses: Sequence[Clause]) -> set[str]:
 
 
 def relations_told(
-    words: Sequence[str], mentions: Sequence[Mention], clauses: Sequence[Clause], taken: frozenset[int], world: World
+    words: Sequence[str],
+    mentions: Sequence[Mention],
+    clauses: Sequence[Clause],
+    taken: frozenset[int],
+    kinds: Mapping[str, str | None],
 ) -> list[Relation]:
-    """Relations that a sentence states, in order, at most one a pair."""
+    """Relations that a sentence states, in order, at most one a pair; `kinds` tells the kind of every role."""
     found: list[Relation] = []
     starts = {mention.start: mention for mention in mentions if mention.shown}
     at = 0
     while at < len(words):
-        told = None if at in taken else _preposition(words, at, starts)
-        if words[at] == "between" and at + 1 in starts:
+        told = None if at in taken else _preposition(words, at, starts, taken)
+        owner = _carrier(words, at, mentions)
+        if owner is not None:
+            riders = [name for name in _subjects(words, at, mentions, clauses, taken, ()) if name != owner]
+            # "The bear carries the mouse on his back": his need not be said of the mouse.
+            carriers = [owner] if riders else [name for clause in clauses[-1:] for name in clause.subjects]
+            riders = riders or [owner]
+            found += _pairs(riders, "above", carriers, False)
+        elif words[at] == "between" and at + 1 in starts:
             found += _between(words, at, mentions, clauses)
         elif told is not None:
             length, relation, swapped = told
             objects = _objects(words, at + length, mentions)
             subjects = _subjects(words, at, mentions, clauses, taken, objects)
-            if swapped and _is_any(starts.get(at + length), words, _STANDING, world):
+            if swapped and _is_any(starts.get(at + length), _STANDING, kinds):
                 # "Under a tree" is in front of it.
                 relation, swapped = "in front of", False
             found += _pairs(subjects, relation, objects, swapped)
             at += length - 1
-        elif words[at] in _IN and _is_any(starts.get(at + 1), words, VEHICLES, world):
+        elif words[at] in _IN and _is_any(starts.get(at + 1), VEHICLES, kinds):
             found += _pairs(_subjects(words, at, mentions, clauses, taken, ()), "behind", starts[at + 1].who, False)
         at += 1
     for clause in clauses:
@@ -265,16 +310,30 @@ def relations_told(
     return _once(found)
 
 
-def _preposition(words: Sequence[str], at: int, starts: dict[int, Mention]) -> tuple[int, str, bool] | None:
+def _carrier(words: Sequence[str], at: int, mentions: Sequence[Mention]) -> str | None:
+    """Whose back it is in "on his back" or "onto Lina's shoulders" at `at`."""
+    owner = next((mention for mention in mentions if mention.start == at + 1 and not mention.shown), None)
+    if words[at] not in ("on", "onto") or owner is None or not owner.who:
+        return None
+    end = owner.end + (words[owner.end : owner.end + 1] == ["'s"])
+    return owner.who[0] if words[end : end + 1] and words[end] in _BODY else None
+
+
+def _preposition(
+    words: Sequence[str], at: int, starts: dict[int, Mention], taken: frozenset[int]
+) -> tuple[int, str, bool] | None:
     for phrase, relation, swapped, close in _RELATIONS:
-        if tuple(words[at : at + len(phrase)]) == phrase and (not close or at + len(phrase) in starts):
+        end = at + len(phrase)
+        # "On top of a hill" is a place.
+        place = end not in starts and {end, end + 1} & taken
+        if tuple(words[at:end]) == phrase and not place and (not close or end in starts):
             return len(phrase), relation, swapped
     return None
 
 
-def _is_any(mention: Mention | None, words: Sequence[str], kinds: Sequence[str], world: World) -> bool:
-    """Whether a noun phrase names something of these kinds."""
-    return mention is not None and any(world.kinds.get(word) in kinds for word in words[mention.start : mention.end])
+def _is_any(mention: Mention | None, wanted: Sequence[str], kinds: Mapping[str, str | None]) -> bool:
+    """Whether somebody or something of these kinds is spoken of."""
+    return mention is not None and any(kinds.get(name) in wanted for name in mention.who)
 
 
 def _objects(words: Sequence[str], at: int, mentions: Sequence[Mention]) -> tuple[str, ...]:

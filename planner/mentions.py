@@ -96,6 +96,14 @@ def _mention(
         if owner and not owner[0].startswith("#") and words[at + 3].startswith("#"):
             story.name(owner[0], words[at + 3])
             return Mention(at, at + 4, (words[at + 3],))
+    told = at + 2 if (word, following) == ("i", "am") else at + 3
+    introduces = (word, following) == ("i", "am") or list(words[at : at + 3]) == ["my", "name", "is"]
+    if introduces and words[told : told + 1] and words[told].startswith("#") and words[told] not in story.roles:
+        # "I am Tilly, says the turtle": whoever has no name yet.
+        nameless = [name for name in story.creatures_around(mentions) if not name.startswith("#")]
+        if nameless:
+            story.name(nameless[-1], words[told])
+            return Mention(at, told + 1, (words[told],))
     if word in POSSESSIVES and following in ("friends", "animals"):
         owner = story.pronoun(_OWNERS.get(word, ""), mentions, ()) if word in _OWNERS else ()
         return Mention(at, at + 2, tuple(name for name in story.creatures_around(mentions) if name not in owner))
@@ -106,6 +114,8 @@ def _mention(
         return Mention(at, phrase.end, (), shown=False)
     if phrase is not None:
         return _told_of(words, phrase, story)
+    if word in ("both", "all") and list(words[at + 1 : at + 3]) == ["of", "them"]:
+        return Mention(at, at + 3, story.creatures_around(mentions))
     if word in _GROUP or (word == "the" and following in ("two", "three", "four", *_GROUP)):
         end = at + 1 if word in _GROUP else at + 2
         group = story.creatures_around(mentions)

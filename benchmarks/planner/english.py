@@ -72,6 +72,7 @@ FORMS = {
     "bow ties": "bowtie",
     "there's": "there is",
     "it's": "it is",
+    "i'm": "i am",
     "she's": "she is",
     "he's": "he is",
     "they're": "they are",
@@ -143,8 +144,12 @@ FUNCTION_WORDS = (
     "than that the their them then there these they this those three through time to today together top toward "
     "towards two under underneath beneath below until up upon us very was way we well were when where which while "
     "who will with without would yes yet you your called named first second third last finally meanwhile several "
+    "best whose mother father brother sister winter summer spring autumn outdoors outside head shoulder shoulders am my "
     "too goodbye hello world story animals weather always everywhere nearby above alongside across sadly tired"
 ).split()
+
+# Plurals that end otherwise than the stage's.
+PLURALS = {"puppies": "puppy", "bunnies": "bunny"}
 
 # Sides of kinds that people expect to be larger or smaller than most.
 SCALES = {

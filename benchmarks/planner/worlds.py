@@ -33,7 +33,7 @@ def new_world() -> World:
         creatures=stage.CREATURES,
         things=stage.THINGS,
         kinds=kinds,
-        plurals={plural: noun for noun, plural in PLURALS.items() if noun in kinds},
+        plurals={plural: noun for noun, plural in PLURALS.items() if noun in kinds} | english.PLURALS,
         colours=tuple(stage.COLOURS),
         patterns=patterns,
         accessories={**accessories, "bowtie": "bow tie"},
