@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from raccord.planner.discourse import Mention
+from raccord.planner.discourse import BODY, Mention
 from raccord.planner.mentions import coordinated
 from raccord.planner.world import World
 
@@ -15,7 +15,7 @@ _ADVERBS = frozenset(
 # "Looks around" is an action of its own; "looks at", "plays with" and "runs into Bo" are done standing.
 _LOOKING = ("look", "looks", "looking")
 # "Bo comes" stands there; "Bo comes to the beach" may be walking yet.
-_TO = ("to", "into", "onto", "up", "?")
+_TO = ("to", "into", "onto", "up", "inside", "indoors", "?")
 _PLAYING = ("plays", "play", "playing")
 # Who does this neither sits nor sleeps any longer.
 _MOVING = frozenset(
@@ -24,7 +24,10 @@ _MOVING = frozenset(
     "leave departs sneaks crawls crosses passes digs builds gets rolls".split()
 )
 # Nor does anybody sleep who does anything but this.
-_ASLEEP = frozenset("snores snore dreams dream is are has have lives live likes like loves love needs remains".split())
+_ASLEEP = frozenset(
+    "snores snore dreams dream is are has have lives live likes like loves love needs remains holds hold holding "
+    "carries carry carrying wears wear wearing puts put gets get".split()
+)
 _WAKING = ("wakes", "wake", "wakes up", "lifts")
 # Whoever is waited for, sought or thought of need not be there.
 _LONGED_FOR = frozenset("wants want needs misses miss remembers forgets".split())
@@ -86,7 +89,6 @@ _IN = ("in", "into", "inside")
 _DRIVING = ("drives", "drive", "sails", "sail", "rows", "row", "rides", "ride", "driving", "riding")
 # Who is in it is seen behind its side.
 VEHICLES = ("car", "boat")
-_BODY = ("back", "head", "shoulder", "shoulders")
 # Nobody can be drawn beneath these.
 _STANDING = ("tree", "house")
 _ONE_EACH = ("behind", "in front of", "above")
@@ -316,7 +318,7 @@ def _carrier(words: Sequence[str], at: int, mentions: Sequence[Mention]) -> str 
     if words[at] not in ("on", "onto") or owner is None or not owner.who:
         return None
     end = owner.end + (words[owner.end : owner.end + 1] == ["'s"])
-    return owner.who[0] if words[end : end + 1] and words[end] in _BODY else None
+    return owner.who[0] if words[end : end + 1] and words[end] in BODY else None
 
 
 def _preposition(

@@ -14,6 +14,8 @@ from raccord.planner.world import World
 
 GENDERS = {"she": "she", "her": "she", "herself": "she", "he": "he", "him": "he", "himself": "he"}
 IT = ("it", "itself")
+# What others are carried on.
+BODY = ("back", "head", "shoulder", "shoulders")
 _SUBJECTS = ("she", "he", "it")
 _REFLEXIVE = ("herself", "himself", "itself")
 

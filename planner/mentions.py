@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from raccord.planner.discourse import GENDERS, IT, Discourse, Mention
+from raccord.planner.discourse import BODY, GENDERS, IT, Discourse, Mention
 from raccord.planner.looks import POSSESSIVES, Phrase, Role, attired, noun_phrase, predicate, worn
 from raccord.planner.places import PlaceTold
 from raccord.planner.reading import UNKNOWN
@@ -68,7 +68,9 @@ def _acts(words: Sequence[str], at: int, world: World) -> bool:
 _ADVERBS = frozenset("also then now still soon both all just too slowly quickly happily quietly".split())
 
 
-_PREPOSITIONS = frozenset("to with without of by near behind beside at for from over above on under below".split())
+_PREPOSITIONS = frozenset(
+    "to with without of by near behind beside at for from over above on under below in into inside onto around".split()
+)
 
 
 def coordinated(words: Sequence[str], mentions: Sequence[Mention], last: int, world: World) -> tuple[str, ...]:
@@ -104,6 +106,8 @@ def _mention(
         if nameless:
             story.name(nameless[-1], words[told])
             return Mention(at, told + 1, (words[told],))
+    if word in _OWNERS and following in BODY:
+        return Mention(at, at + 1, story.pronoun(_OWNERS[word], mentions, ()), shown=False)
     if word in POSSESSIVES and following in ("friends", "animals"):
         owner = story.pronoun(_OWNERS.get(word, ""), mentions, ()) if word in _OWNERS else ()
         return Mention(at, at + 2, tuple(name for name in story.creatures_around(mentions) if name not in owner))
@@ -135,7 +139,9 @@ def _owns(words: Sequence[str], at: int, world: World) -> bool:
     return at < len(words) and (
         words[at] not in world.words
         or any(words[at] in table for table in (world.kinds, world.plurals, world.accessories, world.colours))
-        or any(words[at] in table for table in (world.sizes, world.patterns, ("friend", "friends", "new", "own")))
+        or any(
+            words[at] in table for table in (world.sizes, world.patterns, ("friend", "friends", "new", "own", *BODY))
+        )
     )
 
 

@@ -62,6 +62,8 @@ def read_place(words: Sequence[str], before: Place, world: World) -> PlaceTold:
     if weathers:
         start, end, _, weather = weathers[-1]
         near = [*words[max(0, start - 2) : start], *words[end : end + 2]]
+        # "After that it rains": it does.
+        near = near[2:] if near[:2] == ["after", "that"] else near
         weather = world.usual[2] if any(word in _ENDING for word in near) else weather
     ambient = [told for told in found if told.sort != "setting"]
     return PlaceTold(
