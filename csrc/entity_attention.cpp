@@ -14,6 +14,7 @@ constexpr int64_t kLeastWork = 4 << 20;
 AttendEntity attend_entity_of(int32_t level) {
   switch (level) {
 #ifdef RACCORD_HAS_AVX512
+    case RACCORD_AMX:
     case RACCORD_AVX512: return attend_entity_avx512;
 #endif
 #ifdef RACCORD_HAS_AVX2

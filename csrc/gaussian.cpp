@@ -9,6 +9,7 @@ namespace {
 FillRow fill_row_of(int32_t level) {
   switch (level) {
 #ifdef RACCORD_HAS_AVX512
+    case RACCORD_AMX:
     case RACCORD_AVX512: return fill_row_avx512;
 #endif
 #ifdef RACCORD_HAS_AVX2

@@ -16,6 +16,7 @@ struct Level {
 Level level_functions(int32_t level) {
   switch (level) {
 #ifdef RACCORD_HAS_AVX512
+    case RACCORD_AMX:
     case RACCORD_AVX512: return {step_row_avx512, fill_row_avx512};
 #endif
 #ifdef RACCORD_HAS_AVX2

@@ -6,7 +6,7 @@
 #include <stdint.h>
 
 // Raise it with any change of a signature, a struct or a meaning below, here and in kernels/_native.py.
-#define RACCORD_ABI 2
+#define RACCORD_ABI 3
 
 #define RACCORD_EXPORT __attribute__((visibility("default")))
 
@@ -16,8 +16,9 @@ extern "C" {
 
 enum { RACCORD_OK = 0, RACCORD_BAD_LEVEL = 1, RACCORD_NO_MEMORY = 2 };
 
-// Instruction-set levels. Every function gives the same bits at every level.
-enum { RACCORD_BEST = -1, RACCORD_SCALAR = 0, RACCORD_AVX2 = 1, RACCORD_AVX512 = 2 };
+// Instruction-set levels. Every function gives the same bits at every level, except attention in bfloat16 at AMX, where
+// products are of bfloat16 numbers. What does not use AMX is computed by AVX-512 there.
+enum { RACCORD_BEST = -1, RACCORD_SCALAR = 0, RACCORD_AVX2 = 1, RACCORD_AVX512 = 2, RACCORD_AMX = 3 };
 
 RACCORD_EXPORT int32_t raccord_abi(void);
 
@@ -57,11 +58,17 @@ typedef struct RaccordGuidedStep {
 
 RACCORD_EXPORT int32_t raccord_guided_step(const RaccordGuidedStep* params, int32_t level);
 
-// One segment of a row. `keys` and `values` are offsets into the panels, in floats.
+// One segment of a row. `keys` and `values` are offsets into the panels, in elements. Panels are of float32:
+//   keys    [heads, head_width, tokens rounded up to 16]
+//   values  [heads, tokens, head_width rounded up to 16]
+// or, paired, of bfloat16 in blocks of [16, 16, 2], as AMX multiplies them (depth / 2, column, depth % 2):
+//   keys    [heads, tokens / 16, head_width / 32, 16, 16, 2]
+//   values  [heads, head_width / 16, tokens / 32, 16, 16, 2]
+// with sizes rounded up and zeros beyond the tokens and the head width.
 typedef struct RaccordSpan {
   int64_t tokens;  // 0 = absent
-  int64_t keys;    // of [heads, head_width, tokens rounded up to 16], zeros beyond the tokens
-  int64_t values;  // of [heads, tokens, head_width rounded up to 16], zeros beyond the head width
+  int64_t keys;
+  int64_t values;
 } RaccordSpan;
 
 // Regional cross-attention (kernels/regional_attention/__init__.py). Elements of a query are adjacent; `out`, `weight`,
@@ -69,7 +76,7 @@ typedef struct RaccordSpan {
 typedef struct RaccordRegionalAttention {
   void* out;          // [rows, positions, heads, head_width]
   const void* query;  // the same shape
-  const float* panels;
+  const void* panels;
   const RaccordSpan* spans;  // [rows, segments]
   const float* weight;       // [rows, segments, positions]
   const float* bias;         // log of weight; only read when joint
@@ -77,7 +84,7 @@ typedef struct RaccordRegionalAttention {
   float* lse;                // [rows, segments, positions], or null
   int64_t rows, positions, heads, head_width, segments;
   int64_t stride_row, stride_position, stride_head;
-  int64_t joint, bfloat16, threads;
+  int64_t joint, bfloat16, paired, threads;  // paired: only with bfloat16, only at level AMX
   float scale;
 } RaccordRegionalAttention;
 

@@ -4,20 +4,31 @@
 
 #include "cpu_level.h"
 #include "parallel.h"
-#include "regional_attention_tile.h"
+#include "regional_attention_float.h"
 
 namespace raccord {
 namespace {
 
 // A tile's scores stay in the second-level cache; nothing depends on the number of positions in a tile.
-constexpr int64_t kMostPositions = 256;
+constexpr int64_t kMostPositions = 64;
 constexpr int64_t kScoreFloats = 96 * 1024;
 // Work that a thread must have to be worth its start, in multiply-adds.
 constexpr int64_t kLeastWork = 4 << 20;
+constexpr int64_t kPiecesEach = 4;
+// Tiles one after the other in a piece.
+constexpr int64_t kRun = 4;
+// Keys and values that one piece after the other reads.
+constexpr int64_t kPanelBytes = 512 * 1024;
 
-AttendRegional attend_regional_of(int32_t level) {
+AttendRegional attend_regional_of(int32_t level, bool paired) {
+#ifdef RACCORD_HAS_AMX
+  if (paired) return attend_regional_amx;
+#else
+  static_cast<void>(paired);
+#endif
   switch (level) {
 #ifdef RACCORD_HAS_AVX512
+    case RACCORD_AMX:
     case RACCORD_AVX512: return attend_regional_avx512;
 #endif
 #ifdef RACCORD_HAS_AVX2
@@ -39,35 +50,45 @@ int64_t most_tokens(const RaccordRegionalAttention& p) {
 }
 
 int64_t tile_positions(int64_t tokens) {
-  const int64_t fitting = tokens > 0 ? kScoreFloats / tokens / kRows * kRows : kMostPositions;
-  return fitting < 2 * kRows ? 2 * kRows : fitting > kMostPositions ? kMostPositions : fitting;
+  const int64_t fitting = tokens > 0 ? kScoreFloats / tokens / kPairs * kPairs : kMostPositions;
+  return fitting < kPairs ? kPairs : fitting > kMostPositions ? kMostPositions : fitting;
 }
 
+// For the kernel of any level: what `attend` takes, then queries (twice) and, for AMX, some positions' sums.
 int64_t scratch_floats(const RaccordRegionalAttention& p, int64_t tokens, int64_t positions) {
-  const int64_t rows = round_up(positions, kLanes);
-  const int64_t stride = round_up(p.head_width, kLanes);
-  return round_up(p.segments * kSpanFloats, kLanes) + rows * (2 * stride + tokens + 4 * p.segments);
+  const int64_t rows = round_up(positions, kPairs) + kLanes;
+  const int64_t stride = round_up(p.head_width, kPairs);
+  const int64_t sums = 2 * kPairs * (tokens + stride);
+  return round_up(p.segments * kSpanFloats, kLanes) + rows * (4 * stride + tokens + 6 * p.segments + 1) + sums;
 }
 
 struct Work {
   const RaccordRegionalAttention* params;
   AttendRegional attend;
-  int64_t positions, tiles, count, scratch;
+  int64_t positions, runs, heads, count, scratch;
   std::atomic<int64_t> next;
 };
 
-// Neighbouring pieces share a head, so its panels stay in the cache. Without memory the thread leaves its part to others.
+// Neighbouring pieces share heads, so their panels stay in the cache. Without memory the thread leaves its part to others.
 void attend_pieces(void* context) {
   Work& work = *static_cast<Work*>(context);
   const RaccordRegionalAttention& p = *work.params;
   const int64_t bytes = work.scratch * static_cast<int64_t>(sizeof(float));
   float* scratch = static_cast<float*>(std::aligned_alloc(64, static_cast<size_t>(round_up(bytes, 64))));
   if (scratch == nullptr) return;
+  const int64_t groups = (p.heads + work.heads - 1) / work.heads;
   for (int64_t piece = work.next++; piece < work.count; piece = work.next++) {
-    const int64_t first = piece % work.tiles * work.positions;
-    const int64_t left = p.positions - first;
-    const int64_t head = piece / work.tiles;
-    work.attend({&p, head / p.heads, head % p.heads, first, left < work.positions ? left : work.positions, scratch});
+    const int64_t group = piece / work.runs, first_head = group % groups * work.heads;
+    const int64_t left = p.heads - first_head;
+    RegionalTile tile = {&p, group / groups, first_head, left < work.heads ? left : work.heads, 0, 0, 0, scratch};
+    const int64_t run = kRun * work.positions;
+    const int64_t start = piece % work.runs * run, end = start + run < p.positions ? start + run : p.positions;
+    for (tile.first = start; tile.first < end; tile.first += work.positions) {
+      const int64_t rest = end - tile.first;
+      tile.count = rest < work.positions ? rest : work.positions;
+      tile.next = rest - tile.count < work.positions ? rest - tile.count : work.positions;
+      work.attend(tile);
+    }
   }
   std::free(scratch);
 }
@@ -90,7 +111,7 @@ void mean_over_heads(const RaccordRegionalAttention& p) {
 
 }  // namespace
 
-void attend_regional_scalar(const RegionalTile& tile) { attend(tile); }
+void attend_regional_scalar(const RegionalTile& tile) { attend<FloatKernel>(tile); }
 
 }  // namespace raccord
 
@@ -99,17 +120,23 @@ int32_t raccord_regional_attention(const RaccordRegionalAttention* params, int32
   level = resolve_level(level);
   if (level < 0) return RACCORD_BAD_LEVEL;
   const RaccordRegionalAttention& p = *params;
+  if (p.paired && level < RACCORD_AMX) return RACCORD_BAD_LEVEL;
   const int64_t tokens = most_tokens(p);
   const int64_t positions = tile_positions(tokens);
   Work work = {};
   work.params = params;
-  work.attend = attend_regional_of(level);
+  work.attend = attend_regional_of(level, p.paired != 0);
   work.positions = positions;
-  work.tiles = (p.positions + positions - 1) / positions;
-  work.count = p.rows * p.heads * work.tiles;
-  work.scratch = scratch_floats(p, tokens, positions);
+  work.runs = (p.positions + kRun * positions - 1) / (kRun * positions);
   const int64_t worth = 2 * p.rows * p.positions * p.heads * p.head_width * tokens / kLeastWork + 1;
   const int64_t wanted = p.threads < worth ? p.threads : worth;
+  // heads whose panels stay in the second-level cache from one tile to the next, and a few pieces for every thread
+  const int64_t panel_bytes = tokens * (2 * p.head_width + kLanes) * (p.paired ? 2 : 4) + 1;
+  const int64_t cached = kPanelBytes / panel_bytes, spread = p.rows * p.heads * work.runs / (kPiecesEach * wanted);
+  const int64_t most = cached < spread || wanted == 1 ? cached : spread;
+  work.heads = most > p.heads ? p.heads : most < 1 ? 1 : most;
+  work.count = p.rows * work.runs * ((p.heads + work.heads - 1) / work.heads);
+  work.scratch = scratch_floats(p, tokens, positions);
   run_on_threads(wanted < work.count ? wanted : work.count, attend_pieces, &work);
   if (p.lse_heads != nullptr) mean_over_heads(p);
   return work.next < work.count ? RACCORD_NO_MEMORY : RACCORD_OK;

@@ -1,4 +1,4 @@
-// What regional_attention.cpp hands to the levels: one head, some positions of one row.
+// What regional_attention.cpp hands to the levels: some heads and positions of one row.
 #pragma once
 
 #include <cstdint>
@@ -9,7 +9,8 @@ namespace raccord {
 
 struct RegionalTile {
   const RaccordRegionalAttention* params;
-  int64_t row, head, first, count;
+  int64_t row, first_head, heads, first, count;
+  int64_t next;    // how many positions the next tile, right behind, will have
   float* scratch;  // scratch_floats(...) of the largest tile, aligned to 64 bytes
 };
 
@@ -18,8 +19,13 @@ using AttendRegional = void (*)(const RegionalTile& tile);
 void attend_regional_scalar(const RegionalTile& tile);
 void attend_regional_avx2(const RegionalTile& tile);
 void attend_regional_avx512(const RegionalTile& tile);
+void attend_regional_amx(const RegionalTile& tile);
 
 // Room for what a tile notes about a segment.
 constexpr int64_t kSpanFloats = 32;
+// Positions are listed, and their scores kept, up to the next multiple of this.
+constexpr int64_t kListed = 16;
+// AMX multiplies bfloat16 by pairs of 16, and works on this many positions at a time.
+constexpr int64_t kPairs = 32;
 
 }  // namespace raccord

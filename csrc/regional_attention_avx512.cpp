@@ -1,3 +1,3 @@
-#include "regional_attention_tile.h"
+#include "regional_attention_float.h"
 
-void raccord::attend_regional_avx512(const RegionalTile& tile) { attend(tile); }
+void raccord::attend_regional_avx512(const RegionalTile& tile) { attend<FloatKernel>(tile); }

@@ -12,9 +12,9 @@ FILE_NAME = "libraccord.so"
 
 # The same number as RACCORD_ABI in csrc/raccord.h. An editable install can hold a library older than the Python
 # files, and a struct read with the wrong layout is memory corruption, so the two are compared before any call.
-_ABI = 2
+_ABI = 3
 
-LEVELS = ("scalar", "avx2", "avx512")
+LEVELS = ("scalar", "avx2", "avx512", "amx")
 
 
 class NativeUnavailableError(ImportError):

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from raccord.kernels import _native
-from raccord.kernels.regional_attention.pack import PackedText, pack, panel_floats
+from raccord.kernels.regional_attention.pack import PackedText, pack, panel_elements
 
 _NO_MEMORY = 2
 
@@ -33,6 +33,7 @@ class _Params(ctypes.Structure):
         ("stride_head", ctypes.c_int64),
         ("joint", ctypes.c_int64),
         ("bfloat16", ctypes.c_int64),
+        ("paired", ctypes.c_int64),
         ("threads", ctypes.c_int64),
         ("scale", ctypes.c_float),
     )
@@ -76,15 +77,22 @@ def attend(
 
     Args:
         threads: most threads to use, as many as torch's if None. No bit depends on it.
-        level: the instruction set to use, one of `_native.levels()[1]`; None for the highest. All give the same bits.
+        level: the instruction set to use, one of `_native.levels()[1]`; None for the highest. All give the same bits,
+            except that bfloat16 that is packed in pairs is multiplied as bfloat16, and only by AMX.
 
     Raises:
-        ValueError: `packed` lacks a segment, or the level cannot run here.
+        ValueError: `packed` lacks a segment or is for another dtype, or the level cannot run here.
         MemoryError: no memory for the scores of a tile.
     """
     if query.shape[3] > 1 and query.stride(3) != 1:
         query = query.contiguous()
     rows, positions, heads, head_width = query.shape
+    paired = packed.panels.dtype == torch.bfloat16
+    if paired and (query.dtype != torch.bfloat16 or level not in (None, "amx")):
+        raise ValueError(
+            f"the text is packed in pairs of bfloat16, for a query of that dtype at level amx; this query is "
+            f"{query.dtype} and the level {level}: pack it with paired=False"
+        )
     weight = weight.to(torch.float32).contiguous()
     bias = weight.log() if joint else None
     table = _table(packed, segments, heads, head_width)
@@ -109,6 +117,7 @@ def attend(
         *query.stride()[:3],
         joint,
         query.dtype == torch.bfloat16,
+        paired,
         threads or torch.get_num_threads(),
         scale,
     )
@@ -124,10 +133,11 @@ def attend(
 def _table(packed: PackedText, segments: Tensor, heads: int, head_width: int) -> Tensor:
     """int64 [B, S, 3]: tokens, offset of the keys, offset of the values."""
     known = {(start, length): (length, keys, values) for start, length, keys, values in packed.spans.tolist()}
-    needed = sum(panel_floats(length, heads, head_width) for length, _, _ in known.values())
+    paired = packed.panels.dtype == torch.bfloat16
+    needed = sum(panel_elements(length, heads, head_width, paired=paired) for length, _, _ in known.values())
     if packed.panels.numel() != needed:
         raise ValueError(
-            f"the packed text has {packed.panels.numel()} floats and its spans need {needed} at H = {heads} heads of "
+            f"the packed text has {packed.panels.numel()} elements and its spans need {needed} at H = {heads} heads of "
             f"D = {head_width}: pack the key and value of this call"
         )
     rows = [

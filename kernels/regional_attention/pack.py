@@ -4,16 +4,20 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from torch.nn.functional import pad
+from torch.nn.functional import pad as padded
+
+from raccord.kernels import _native
 
 # Rows of scores and of values are padded to a multiple of this: kLanes of csrc/vector.h.
 LANES = 16
+# Elements that AMX multiplies and adds for one result: kTileDepth of csrc/amx.h.
+DEPTH = 32
 
 
 class PackedText(NamedTuple):
     """Panels of some spans of a text pool; valid as long as the pool's keys and values are what they were.
 
-    panels: float32 [...], for every span its keys [H, D, tokens padded to 16] and its values [H, tokens, D padded].
+    panels: float32 or, for AMX, bfloat16 [...], for every span its keys and its values (RaccordSpan of csrc/raccord.h).
     spans: int64 [U, 4], (start, length, offset of the keys, offset of the values) of each span.
     """
 
@@ -21,22 +25,28 @@ class PackedText(NamedTuple):
     spans: Tensor
 
 
-def panel_floats(length: int, heads: int, head_width: int) -> int:
-    """Floats that the keys and values of a span of `length` tokens take."""
-    return heads * (head_width * (length + -length % LANES) + length * (head_width + -head_width % LANES))
+def panel_elements(length: int, heads: int, head_width: int, *, paired: bool) -> int:
+    """Elements that the keys and values of a span of `length` tokens take."""
+    wide = head_width + -head_width % LANES
+    if paired:
+        return heads * (_up(head_width) * (length + -length % LANES) + _up(length) * wide)
+    return heads * (head_width * (length + -length % LANES) + length * wide)
 
 
-def pack(key: Tensor, value: Tensor, segments: Tensor) -> PackedText:
+def pack(key: Tensor, value: Tensor, segments: Tensor, *, paired: bool | None = None) -> PackedText:
     """The panels of all segments that are present.
 
     Args:
         key: [T, H, D] on the CPU.
         value: [T, H, D] on the CPU.
         segments: int32 [..., 2], (start, length) into the pool.
+        paired: in bfloat16, for AMX; None where the tensors are bfloat16 and this CPU has it.
 
     Raises:
         ValueError: a segment is not inside the pool.
     """
+    if paired is None:
+        paired = key.dtype == torch.bfloat16 and not _native.reasons() and "amx" in _native.levels()[1]
     spans = sorted({(start, length) for start, length in segments.reshape(-1, 2).tolist() if length > 0})
     parts, table, offset = [], [], 0
     for start, length in spans:
@@ -45,10 +55,30 @@ def pack(key: Tensor, value: Tensor, segments: Tensor) -> PackedText:
             raise ValueError(
                 f"segment (start {start}, length {length}) is not inside the pool of {key.shape[0]} tokens"
             )
-        keys = pad(key[start:end].permute(1, 2, 0).float(), (0, -length % LANES))
-        values = pad(value[start:end].transpose(0, 1).float(), (0, -key.shape[2] % LANES))
-        table.append((start, length, offset, offset + keys.numel()))
-        offset += keys.numel() + values.numel()
-        parts += [keys.reshape(-1), values.reshape(-1)]
-    panels = torch.cat(parts) if parts else key.new_zeros(0, dtype=torch.float32)
+        both = (_paired if paired else _single)(key[start:end], value[start:end])
+        table.append((start, length, offset, offset + both[0].numel()))
+        offset += sum(panel.numel() for panel in both)
+        parts += [panel.reshape(-1) for panel in both]
+    panels = torch.cat(parts) if parts else key.new_zeros(0, dtype=torch.bfloat16 if paired else torch.float32)
     return PackedText(panels, torch.tensor(table, dtype=torch.int64).reshape(-1, 4))
+
+
+def _single(key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
+    """keys [H, D, tokens padded to 16], values [H, tokens, D padded to 16]."""
+    length, _, head_width = key.shape
+    keys = padded(key.permute(1, 2, 0).float(), (0, -length % LANES))
+    return keys, padded(value.transpose(0, 1).float(), (0, -head_width % LANES))
+
+
+def _paired(key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
+    """keys [H, tokens / 16, D / 32, 16, 16, 2] and values [H, D / 16, tokens / 32, 16, 16, 2], sizes rounded up."""
+    length, heads, head_width = key.shape
+    keys = padded(key.bfloat16(), (0, -head_width % DEPTH, 0, 0, 0, -length % LANES))
+    keys = keys.view(-1, LANES, heads, _up(head_width) // DEPTH, DEPTH // 2, 2).permute(2, 0, 3, 4, 1, 5)
+    values = padded(value.bfloat16(), (0, -head_width % LANES, 0, 0, 0, -length % DEPTH))
+    values = values.view(-1, DEPTH // 2, 2, heads, values.shape[2] // LANES, LANES).permute(3, 4, 0, 1, 5, 2)
+    return keys, values
+
+
+def _up(count: int) -> int:
+    return count + -count % DEPTH

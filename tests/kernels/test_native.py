@@ -50,7 +50,7 @@ def test_scalar_code_is_always_there_and_no_level_runs_that_was_not_compiled():
 def test_avx2_runs_where_the_processor_says_so():
     flags = Path("/proc/cpuinfo").read_text().split()
     compiled, usable = _native.levels()
-    for level, flag in [("avx2", "avx2"), ("avx512", "avx512f")]:
+    for level, flag in [("avx2", "avx2"), ("avx512", "avx512f"), ("amx", "amx_bf16")]:
         assert (level in usable) == (level in compiled and flag in flags)
 
 

@@ -11,6 +11,9 @@ from raccord.kernels.regional_attention import native, pack, regional_attention
 pytestmark = pytest.mark.skipif(bool(_native.reasons()), reason="; ".join(_native.reasons()))
 
 COMBINE = pytest.mark.parametrize("combine", ["blend", "joint"])
+# bfloat16 is multiplied as such where the CPU has AMX, and converted to float32 elsewhere
+DTYPE = pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+AMX = not _native.reasons() and "amx" in _native.levels()[1]
 
 
 def make(seed, *, rows=2, positions=70, heads=2, head_width=40, lengths=(77, 5, 0, 33), dtype=torch.float32):
@@ -119,13 +122,38 @@ def test_error_at_odd_sizes(combine, seed, positions, head_width, lengths):
 
 @COMBINE
 @pytest.mark.parametrize("head_width", [40, 64])
-def test_error_in_bfloat16(head_width, combine):
+def test_error_in_bfloat16_converted_to_float32(head_width, combine):
     tensors = make(1, head_width=head_width, dtype=torch.bfloat16)
-    found = call(tensors, combine=combine)
+    _, key, value, segments, _ = tensors
+    packed = pack(key, value, segments, paired=False)
+    found = call(tensors, combine=combine, packed=packed)
     assert found.dtype == torch.bfloat16
     # float32 inside, one rounding at the end: half a unit in the last place, and float32's own noise
     expected = exact(tensors, combine=combine)
     assert ((found.double() - expected).abs() <= expected.abs() * 2**-8 * 1.001 + 2**-20).all()
+
+
+@COMBINE
+@pytest.mark.skipif(not AMX, reason="this CPU has no AMX, or it is not compiled in")
+@pytest.mark.parametrize("positions", [1, 15, 33, 70, 300])
+@pytest.mark.parametrize("head_width", [3, 32, 40, 64, 80, 160])
+def test_error_in_bfloat16_products(head_width, positions, combine):
+    lengths = (77, 5, 0, 33, 1, 80, 200)
+    tensors = make(head_width, positions=positions, head_width=head_width, lengths=lengths, dtype=torch.bfloat16)
+    query, key, value, segments, weight = tensors
+    found, lse = call(tensors, combine=combine, return_lse=True)
+    expected, expected_lse = exact(tensors, combine=combine, return_lse=True)
+    # one rounding of every exponential and one of the result, half a unit in the last place each
+    sizes = exact((query, key, value.abs(), segments, weight), combine=combine)
+    worst, worst_lse = worst_error(tensors, combine)
+    allowed = 2**-8 * 1.01 * (sizes + expected.abs()) + 2 * worst
+    assert ((found.double() - expected).abs() <= allowed).all()
+    present = expected_lse.isfinite()
+    assert torch.equal(present, lse.isfinite())
+    # its exponential errs by 5e-7 where float32's errs by one unit
+    assert ((lse.double() - expected_lse)[present].abs() <= 2 * worst_lse[present] + 5e-7).all()
+    if positions >= 70:
+        errs_at_most_twice(found, call(tensors, "reference", combine=combine), expected)
 
 
 @COMBINE
@@ -148,10 +176,11 @@ def test_error_where_scores_and_weights_are_extreme(combine):
 
 
 @COMBINE
-def test_without_a_segment_or_a_voice_the_result_is_zero(combine):
-    none = make(4, lengths=())
+@DTYPE
+def test_without_a_segment_or_a_voice_the_result_is_zero(combine, dtype):
+    none = make(4, lengths=(), dtype=dtype)
     assert call(none, combine=combine, return_lse=True)[0].eq(0).all()
-    query, key, value, segments, weight = make(4)
+    query, key, value, segments, weight = make(4, dtype=dtype)
     weight[:, :, 3] = 0.0
     weight[1] = 0.0
     found = call((query, key, value, segments, weight), combine=combine)
@@ -161,8 +190,9 @@ def test_without_a_segment_or_a_voice_the_result_is_zero(combine):
 
 
 @COMBINE
-def test_poison_outside_what_is_seen_leaks_nowhere(combine, monkeypatch):
-    query, key, value, segments, weight = make(5, lengths=(77, 5, 9, 33))
+@DTYPE
+def test_poison_outside_what_is_seen_leaks_nowhere(combine, monkeypatch, dtype):
+    query, key, value, segments, weight = make(5, lengths=(77, 5, 9, 33), dtype=dtype)
     # row 0 loses its second segment, row 1 sees it nowhere; the third is in the pool and in no row
     segments[0, 1, 1] = 0
     weight[1, 1] = 0.0
@@ -184,8 +214,9 @@ def test_poison_outside_what_is_seen_leaks_nowhere(combine, monkeypatch):
 
 
 @COMBINE
-def test_what_is_not_a_number_stays_so_where_it_is_seen(combine):
-    query, key, value, segments, weight = make(6)
+@DTYPE
+def test_what_is_not_a_number_stays_so_where_it_is_seen(combine, dtype):
+    query, key, value, segments, weight = make(6, dtype=dtype)
     query[0, 2, 0, 7] = torch.nan
     weight[:, 0] = 1.0
     found = call((query, key, value, segments, weight), combine=combine)
@@ -195,8 +226,9 @@ def test_what_is_not_a_number_stays_so_where_it_is_seen(combine):
 
 
 @COMBINE
-def test_bits_of_a_row_do_not_depend_on_the_batch(combine):
-    query, key, value, segments, weight = make(7, rows=3)
+@DTYPE
+def test_bits_of_a_row_do_not_depend_on_the_batch(combine, dtype):
+    query, key, value, segments, weight = make(7, rows=3, dtype=dtype)
     whole = call((query, key, value, segments, weight), combine=combine)
     for row in range(3):
         only = slice(row, row + 1)
@@ -204,16 +236,18 @@ def test_bits_of_a_row_do_not_depend_on_the_batch(combine):
 
 
 @COMBINE
-def test_bits_do_not_depend_on_the_order_of_rows(combine):
-    query, key, value, segments, weight = make(8, rows=4)
+@DTYPE
+def test_bits_do_not_depend_on_the_order_of_rows(combine, dtype):
+    query, key, value, segments, weight = make(8, rows=4, dtype=dtype)
     order = torch.tensor([2, 0, 3, 1])
     whole = call((query, key, value, segments, weight), combine=combine)
     assert torch.equal(call((query[order], key, value, segments[order], weight[order]), combine=combine), whole[order])
 
 
 @COMBINE
-def test_bits_of_a_position_do_not_depend_on_its_neighbours(combine):
-    query, key, value, segments, weight = make(9, positions=300)
+@DTYPE
+def test_bits_of_a_position_do_not_depend_on_its_neighbours(combine, dtype):
+    query, key, value, segments, weight = make(9, positions=300, dtype=dtype)
     whole = call((query, key, value, segments, weight), combine=combine)
     chosen = torch.tensor([0, 5, 6, 7, 131, 299])
     few = call((query[:, chosen], key, value, segments, weight[:, :, chosen]), combine=combine)
@@ -225,8 +259,9 @@ def test_bits_of_a_position_do_not_depend_on_its_neighbours(combine):
 
 
 @COMBINE
-def test_bits_do_not_depend_on_unseen_segments(combine):
-    query, key, value, segments, weight = make(10)
+@DTYPE
+def test_bits_do_not_depend_on_unseen_segments(combine, dtype):
+    query, key, value, segments, weight = make(10, dtype=dtype)
     weight[:, 1] = 0.0
     unseen = call((query, key, value, segments, weight), combine=combine)
     absent = segments.clone()
@@ -237,8 +272,9 @@ def test_bits_do_not_depend_on_unseen_segments(combine):
 
 
 @COMBINE
-def test_bits_do_not_depend_on_whether_the_lse_is_asked_for(combine):
-    tensors = make(11)
+@DTYPE
+def test_bits_do_not_depend_on_whether_the_lse_is_asked_for(combine, dtype):
+    tensors = make(11, dtype=dtype)
     output, lse = call(tensors, combine=combine, return_lse=True)
     assert torch.equal(call(tensors, combine=combine), output)
     blind = (*tensors[:4], torch.zeros_like(tensors[4]))
@@ -246,18 +282,20 @@ def test_bits_do_not_depend_on_whether_the_lse_is_asked_for(combine):
 
 
 @COMBINE
-def test_twenty_runs_give_the_same_bits(combine):
-    tensors = make(12, positions=200)
+@DTYPE
+def test_a_hundred_runs_give_the_same_bits(combine, dtype):
+    tensors = make(12, positions=200, dtype=dtype)
     first = call(tensors, combine=combine, return_lse=True)
-    for _ in range(20):
+    for _ in range(100):
         again = call(tensors, combine=combine, return_lse=True)
         assert all(torch.equal(a, b) for a, b in zip(first, again, strict=True))
 
 
 @COMBINE
-def test_bits_do_not_depend_on_threads(combine):
+@DTYPE
+def test_bits_do_not_depend_on_threads(combine, dtype):
     # 2 x 2 x 600 x 3 x 40 x 144 multiply-adds are work enough for nine threads (kLeastWork)
-    query, key, value, segments, weight = make(13, positions=600, heads=3)
+    query, key, value, segments, weight = make(13, positions=600, heads=3, dtype=dtype)
     packed = pack(key, value, segments)
     options = {"scale": 0.2, "joint": combine == "joint", "return_lse": True}
     alone = native.attend(query, packed, segments, weight, **options, threads=1)
@@ -267,10 +305,11 @@ def test_bits_do_not_depend_on_threads(combine):
 
 
 @COMBINE
+@DTYPE
 @pytest.mark.parametrize("head_width", [7, 40])
-def test_every_level_gives_the_same_bits(combine, head_width):
-    query, key, value, segments, weight = make(14, head_width=head_width)
-    packed = pack(key, value, segments)
+def test_every_level_gives_the_same_bits(combine, dtype, head_width):
+    query, key, value, segments, weight = make(14, head_width=head_width, dtype=dtype)
+    packed = pack(key, value, segments, paired=False)
     options = {"scale": 0.2, "joint": combine == "joint", "return_lse": True}
     first, *others = (
         native.attend(query, packed, segments, weight, **options, level=level) for level in _native.levels()[1]
@@ -280,8 +319,9 @@ def test_every_level_gives_the_same_bits(combine, head_width):
 
 
 @COMBINE
-def test_packing_ahead_changes_no_bit(combine):
-    query, key, value, segments, weight = make(15)
+@DTYPE
+def test_packing_ahead_changes_no_bit(combine, dtype):
+    query, key, value, segments, weight = make(15, dtype=dtype)
     found = call((query, key, value, segments, weight), combine=combine)
     # more spans than the call needs, and two that share tokens
     more = torch.tensor([[0, 3], [1, 70], [90, 4]], dtype=torch.int32)
@@ -289,8 +329,9 @@ def test_packing_ahead_changes_no_bit(combine):
     assert torch.equal(call((query, key, value, segments, weight), combine=combine, packed=packed), found)
 
 
-def test_a_query_of_any_strides_gives_the_same_bits():
-    query, key, value, segments, weight = make(16)
+@DTYPE
+def test_a_query_of_any_strides_gives_the_same_bits(dtype):
+    query, key, value, segments, weight = make(16, dtype=dtype)
     found = call((query, key, value, segments, weight))
     shapes = [query.transpose(1, 2).contiguous().transpose(1, 2), query.transpose(2, 3).contiguous().transpose(2, 3)]
     for strided in shapes:
@@ -310,6 +351,29 @@ def test_packed_text_of_another_shape_is_refused():
     packed = pack(key[:, :1], value[:, :1], segments)
     with pytest.raises(ValueError, match="heads"):
         call((query, key, value, segments, weight), packed=packed)
+
+
+@pytest.mark.skipif(not AMX, reason="this CPU has no AMX, or it is not compiled in")
+def test_text_packed_in_pairs_is_refused_by_another_level_and_for_another_dtype():
+    query, key, value, segments, weight = make(17, dtype=torch.bfloat16)
+    options = {"scale": 0.2, "joint": False, "return_lse": False}
+    packed = pack(key, value, segments)
+    with pytest.raises(ValueError, match="level avx2: pack it with paired=False"):
+        native.attend(query, packed, segments, weight, **options, level="avx2")
+    with pytest.raises(ValueError, match=r"this query is torch\.float32"):
+        native.attend(query.float(), packed, segments, weight, **options)
+
+
+@COMBINE
+@DTYPE
+def test_where_a_text_lies_in_the_pool_changes_no_bit(combine, dtype):
+    query, key, value, segments, weight = make(23, dtype=dtype)
+    found = call((query, key, value, segments, weight), combine=combine)
+    gap = torch.full((9, *key.shape[1:]), torch.nan, dtype=dtype)
+    # 77 tokens, 5 and 33 lie one after the other; here the last stand first, with gaps
+    turned = [torch.cat([gap, x[82:], gap, x[77:82], x[:77]]) for x in (key, value)]
+    moved = torch.tensor([[56, 77], [51, 5], [0, 0], [9, 33]], dtype=torch.int32).expand(2, 4, 2)
+    assert torch.equal(call((query, *turned, moved, weight), combine=combine), found)
 
 
 def test_packing_refuses_a_segment_outside_the_pool():

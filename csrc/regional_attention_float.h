@@ -1,0 +1,138 @@
+// Regional attention in float32 arithmetic, at the level it is compiled for; bfloat16 is converted on the way in and out.
+#pragma once
+
+#include "regional_attention_tile.h"
+
+namespace raccord {
+namespace {
+
+// Rows that lie anywhere, with NV vectors of a panel, as multiply_block of product.h has it. Small enough to be inlined
+// here, where the rows' addresses come from a list: a tenth faster than copying the rows together first.
+template <int NV, class Row, class Finish>
+inline void multiply_listed_strip(
+    int64_t count, int64_t depth, const float* panel, int64_t stride, const Row& row, const Finish& finish) {
+  for (int64_t i = 0; i < count; i += kRows) {
+    const float* rows[kRows];
+    for (int k = 0; k < kRows; ++k) rows[k] = row(i + k < count ? i + k : count - 1);
+    Vector sums[kRows][NV];
+    for (int k = 0; k < kRows; ++k)
+      for (int n = 0; n < NV; ++n) sums[k][n] = broadcast(0.0f);
+    const float* here = panel;
+    for (int64_t d = 0; d < depth; ++d, here += stride) {
+      Vector b[NV];
+      for (int n = 0; n < NV; ++n) b[n] = load(here + n * Vector::kWidth);
+      for (int k = 0; k < kRows; ++k) {
+        const Vector a = broadcast(rows[k][d]);
+        for (int n = 0; n < NV; ++n) sums[k][n] = fused(a, b[n], sums[k][n]);
+      }
+    }
+    for (int k = 0; k < kRows; ++k)
+      for (int n = 0; n < NV; ++n) finish(i + k, n, sums[k][n]);
+  }
+}
+
+// row(i) is where the i-th of `count` rows starts; finish(i, n, sum) takes its n-th vector, i up to the next multiple of
+// kRows.
+template <class Row, class Finish>
+inline void multiply_listed(
+    int64_t count, int64_t depth, const float* panel, int64_t stride, int64_t vectors, const Row& row,
+    const Finish& finish) {
+  const int64_t strips = (vectors + kMostVectors - 1) / kMostVectors;
+  for (int64_t strip = 0, vector = 0; strip < strips; ++strip) {
+    const int64_t width = (vectors - vector + strips - strip - 1) / (strips - strip);
+    const float* here = panel + vector * Vector::kWidth;
+    const auto take = [&](int64_t i, int n, Vector sum) { finish(i, vector + n, sum); };
+    switch (width) {
+      case 1: multiply_listed_strip<1>(count, depth, here, stride, row, take); break;
+      case 2: multiply_listed_strip<2>(count, depth, here, stride, row, take); break;
+      case 3: multiply_listed_strip<3>(count, depth, here, stride, row, take); break;
+#if !defined(__AVX2__) || defined(__AVX512F__)
+      case 4: multiply_listed_strip<4>(count, depth, here, stride, row, take); break;
+#endif
+#if defined(__AVX512F__)
+      case 5: multiply_listed_strip<5>(count, depth, here, stride, row, take); break;
+#endif
+      default: break;
+    }
+    vector += width;
+  }
+}
+
+struct FloatKernel {
+  const RegionalTile& tile;
+  const RaccordRegionalAttention& p;
+  const int64_t stride;  // head width rounded up
+  const bool all;        // positions that do not see a segment meet its keys, too
+  float* queries;        // [count, D]
+
+  FloatKernel(const RegionalTile& given, Scratch& scratch)
+      : tile(given), p(*given.params), stride(round_up(p.head_width, kLanes)), all(p.lse_heads != nullptr) {
+    queries = scratch.floats(tile.count * p.head_width);
+  }
+
+  void load_queries(int64_t head) const {
+    int64_t from = tile.row * p.stride_row + head * p.stride_head + tile.first * p.stride_position;
+    float* out = queries;
+    for (int64_t i = 0; i < tile.count; ++i, out += p.head_width, from += p.stride_position) {
+      if (p.bfloat16) {
+        const uint16_t* query = static_cast<const uint16_t*>(p.query) + from;
+        for (int64_t d = 0; d < p.head_width; ++d) out[d] = from_bfloat16(query[d]);
+      } else {
+        std::memcpy(out, static_cast<const float*>(p.query) + from, static_cast<size_t>(p.head_width) * sizeof(float));
+      }
+    }
+  }
+
+  // Scores of the listed positions, exponentiated; the largest and the sum of each go to peak and total.
+  void score(int64_t head, const Span& span) const {
+    const int64_t tokens = span.from->tokens, padded = round_up(tokens, kLanes);
+    const int64_t listed = all ? tile.count : span.seers;
+    const float* keys = static_cast<const float*>(p.panels) + span.from->keys + head * p.head_width * padded;
+    float* scores = static_cast<float*>(span.scores);
+    const Vector scale = broadcast(p.scale);
+    multiply_listed(
+        listed, p.head_width, keys, padded, padded / Vector::kWidth,
+        [&](int64_t i) { return queries + (all ? i : span.seen[i]) * p.head_width; },
+        [&](int64_t i, int64_t n, Vector sum) {
+          raccord::store(scores + i * padded + n * Vector::kWidth, multiply(sum, scale));
+        });
+    for (int64_t i = 0; i < listed; ++i) {
+      float* row = scores + i * padded;
+      for (int64_t j = tokens; j < padded; ++j) row[j] = -HUGE_VALF;
+      const int64_t position = all ? i : span.seen[i];
+      span.peak[position] = largest(row, padded);
+      span.total[position] = exponentiate(row, padded, span.peak[position]);
+    }
+  }
+
+  // Adds the segment's values, weighted by its exponentials, to the results of the positions that see it.
+  void speak(int64_t head, const Span& span, float* result) const {
+    const int64_t tokens = span.from->tokens, padded = round_up(tokens, kLanes), width = Vector::kWidth;
+    const float* values = static_cast<const float*>(p.panels) + span.from->values + head * tokens * stride;
+    const float* scores = static_cast<const float*>(span.scores);
+    multiply_listed(
+        span.seers, tokens, values, stride, round_up(p.head_width, width) / width,
+        [&](int64_t i) { return scores + (all ? span.seen[i] : i) * padded; },
+        [&](int64_t i, int64_t n, Vector sum) {
+          if (i >= span.seers) return;
+          float* to = result + span.seen[i] * stride + n * width;
+          raccord::store(to, fused(broadcast(span.factor[span.seen[i]]), sum, load(to)));
+        });
+  }
+
+  void store(int64_t head, const float* result) const {
+    const int64_t step = p.heads * p.head_width;
+    int64_t to = (tile.row * p.positions + tile.first) * step + head * p.head_width;
+    for (int64_t i = 0; i < tile.count; ++i, to += step, result += stride) {
+      if (p.bfloat16) {
+        uint16_t* out = static_cast<uint16_t*>(p.out) + to;
+        for (int64_t d = 0; d < p.head_width; ++d) out[d] = to_bfloat16(result[d]);
+      } else {
+        std::memcpy(static_cast<float*>(p.out) + to, result, static_cast<size_t>(p.head_width) * sizeof(float));
+      }
+    }
+  }
+};
+
+}  // namespace
+}  // namespace raccord
