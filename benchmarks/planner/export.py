@@ -28,7 +28,7 @@ def _card(parameters: int) -> str:
     report = json.loads(RESULT.read_text()) if RESULT.exists() else None
     figures, speed = "Not measured yet.", ""
     if report is not None:
-        figures = f"{_plans(report)}\n\n{_scenes(report)}\n\n{_others(report)}"
+        figures = "\n\n".join(part(report) for part in (_plans, _scenes, _adapters, _others))
         seconds = report["adapters"]["base"]["processor_seconds_per_four_frame_story_median"]
         speed = f"A story of four sentences takes {seconds} s of processor time (median; {report['machine']})."
     text = CARD.read_text(encoding="utf-8")
@@ -53,20 +53,31 @@ def _table(columns: dict[str, dict[str, float]]) -> str:
 
 
 def _plans(report: dict) -> str:
-    columns = {f"plan, adapter {name}": figures["plans_percent"] for name, figures in report["adapters"].items()}
+    columns = {f"plan, {name}": figures["plans_percent"] for name, figures in report["adapters"].items()}
+    columns["plan, two examples instead of adapters"] = report["few_shot_without_adapter"]["plans_percent"]
     return _table({**columns, "plan, rules": report["rules_without_a_model"]["plans_percent"]})
 
 
 def _scenes(report: dict) -> str:
-    columns = {f"as written, adapter {name}": f["as_written_percent"] for name, f in report["adapters"].items()}
-    return _table({**columns, "as written, free decoding": report["free_decoding_and_parsing"]["as_written_percent"]})
+    columns = {f"as written, {name}": f["as_written_percent"] for name, f in report["adapters"].items()}
+    columns["as written, two examples"] = report["few_shot_without_adapter"]["as_written_percent"]
+    free = report["free_decoding"]
+    columns |= {f"free decoding, {how}": f["as_written_percent"] for how, f in free.items() if isinstance(f, dict)}
+    return _table(columns)
+
+
+def _adapters(report: dict) -> str:
+    columns = {name: f["layout_percent"] for name, f in report["adapters"].items()}
+    crowds = {f"crowded stories, {name}": f["layout_percent"] for name, f in report["crowds"].items()}
+    return _table(columns | crowds)
 
 
 def _others(report: dict) -> str:
     valid = {name: figures["valid_plans_percent"] for name, figures in report["adapters"].items()}
-    free = report["free_decoding_and_parsing"]["valid_plans_percent"]
+    free = {how: f["valid_plans_percent"] for how, f in report["free_decoding"].items() if isinstance(f, dict)}
+    told = " and ".join(f"{value} % by {how}" for how, value in free.items())
     return (
-        f"Valid plans: {min(valid.values())} % (free decoding: {free} %). Further wordings of a story that give the "
+        f"Valid plans: {min(valid.values())} % (free decoding: {told}). Further wordings of a story that give the "
         f"same plan: {report['paraphrases_same_plan_percent']} %. Stories with orders in them that had any effect but "
         f"text and boxes: {report['injection_stories_with_an_effect']} of {report['injection_stories']}."
     )

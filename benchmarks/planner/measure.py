@@ -2,15 +2,17 @@
 
 import itertools
 from collections import Counter
+from collections.abc import Sequence
 
-from raccord.planner.geometry import Constraint, holds, inside, overlap, overlap_allowed
+from raccord.planner.framing import arrangements
+from raccord.planner.geometry import MAX_OVERLAP, Constraint, holds, inside, overlap, overlap_allowed
 from raccord.planner.looks import card_looks
 from raccord.planner.scene import GRID, Placed, Scene, Shot
 from raccord.planner.world import World
 from raccord.sampler.plan import Plan
 
 # Counted things: (right, all) by name.
-Score = dict[str, tuple[int, int]]
+Score = dict[str, tuple[float, int]]
 
 
 def score(scene: Scene, truth: Scene) -> Score:
@@ -117,6 +119,49 @@ def score_plan(plan: Plan, truth: Scene, world: World) -> Score:
             add("spatial", both and holds(relation.relation, boxes[relation.subject], boxes[relation.object]))
         shown = [Placed(entity=name, action="standing", box=box) for name, box in boxes.items()]
         _boxes(true.model_copy(update={"items": tuple(shown)}), add)
+    return {name: (right[name], total) for name, total in count.items()}
+
+
+def score_layout(plan: Plan, written: Scene, truth: Scene, sizes: Sequence[str], world: World) -> Score:
+    """Count what the adapters for crowds and framing are there for.
+
+    Args:
+        written: the scene as the model wrote it.
+        sizes: frame -> the shot size wanted (`corpus.shot_size`).
+
+    Returns:
+        shot_size: frames of the plan in the size wanted. crowd_apart_as_written: pairs of four or more items that keep
+        apart as the model wrote them; crowd_overlap_as_written: their shared area, of that of the smaller box;
+        crowd_in_two_rows: such frames of the plan in two rows; crowd_box_area: share of the frame that an item of such
+        a frame of the plan gets.
+    """
+    right: Counter[str] = Counter()
+    count: Counter[str] = Counter()
+    names = {entity.id: entity.name for entity in plan.entities}
+    cards = {entity.name: entity.card for entity in plan.entities}
+    for frame, shot, true, size in zip(plan.frames, written.frames, truth.frames, sizes, strict=True):
+        boxes = {names[item.entity]: _cells(item.box) for item in frame.items}
+        if boxes.keys() != {item.entity for item in true.items}:
+            continue
+        items = tuple(
+            item.model_copy(update={"box": boxes[item.entity]}) for item in shot.items if item.entity in boxes
+        )
+        drawn = shot.model_copy(update={"items": items})
+        same = [a for a in arrangements(drawn, cards, world) if a.boxes == tuple(item.box for item in items)]
+        right["shot_size"] += any(one.size == size for one in same)
+        count["shot_size"] += 1
+        if len(items) < 4:
+            continue
+        for one, other in itertools.combinations(shot.items, 2):
+            shared = overlap(inside(one.box), inside(other.box))
+            right["crowd_apart_as_written"] += shared <= MAX_OVERLAP
+            right["crowd_overlap_as_written"] += shared
+            count["crowd_apart_as_written"] += 1
+            count["crowd_overlap_as_written"] += 1
+        right["crowd_in_two_rows"] += bool(same) and all(one.rows == 2 for one in same)
+        count["crowd_in_two_rows"] += 1
+        right["crowd_box_area"] += sum(item.box[2] * item.box[3] for item in items)
+        count["crowd_box_area"] += len(items) * GRID * GRID
     return {name: (right[name], total) for name, total in count.items()}
 
 

@@ -32,13 +32,13 @@ ADAPTERS = {
         warmup=20,
         first_story=first_story,
         box_weight=4.0,
-        curriculum=((1.0, longest),),
+        curriculum=curriculum,
         checkpoint_every=20,
     )
-    for name, layout, steps, rate, first_story, longest in (
-        ("base", "careful", 300, 5e-3, 1_000_000, 3),
-        ("crowd", "crowd", 160, 3e-3, 2_000_000, 2),
-        ("framing", "framing", 200, 3e-3, 3_000_000, 4),
+    for name, layout, steps, rate, first_story, curriculum in (
+        ("base", "careful", 300, 5e-3, 1_000_000, ((1.0, 3),)),
+        ("crowd", "crowd", 300, 5e-3, 2_000_000, ((0.7, 1), (1.0, 2))),
+        ("framing", "framing", 200, 3e-3, 3_000_000, ((1.0, 4),)),
     )
 }
 ADAPTER_RANK = 16

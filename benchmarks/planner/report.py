@@ -1,24 +1,32 @@
 """Measure models/planner on held-out stories: benchmarks/results/planner.json.
 
-The plans: with each adapter, with rules alone (no language model) and by free decoding and parsing of the same model,
-as LMD (arXiv 2305.13655) does it. The model: its scenes as written and after repair, which shows what an adapter adds.
+    .venv/bin/python -P benchmarks/planner/report.py [--stories 100] [--injected 200]
+
+The plans: with and without each adapter. Peers: rules alone (no language model); the model without adapters and with
+two examples in its prompt; the same model decoding freely, and what a JSON parser (as LMD, arXiv 2305.13655) or regular
+expressions (as RPG, arXiv 2401.11708) find in that. The model: its scenes as written, before repair.
 """
 
 import argparse
 import json
 import platform
+import re
+import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 import corpus
 import torch
-from measure import Score, score, score_plan, total
-from pydantic import ValidationError
+from measure import Score, score, score_layout, score_plan, total
 from stage.draws import Draws
 from stage.files import write_json
+from stage.stories.story import Story
 
-from raccord.planner.adapters import ADAPTERS
 from raccord.planner.cast import cast_story
 from raccord.planner.compose import compose
 from raccord.planner.direct import DirectError, form_scene, planned, propose, read_for
@@ -49,14 +57,14 @@ _INJECTIONS = (
 )
 
 
-def evaluate(adapter: str | None, stories: int) -> dict[str, object]:
-    """Figures in per cent for one adapter, over the first held-out stories."""
-    model = load_language_model(embedded_model("planner"), adapter=adapter)
+def evaluate(adapters: tuple[str, ...], told_stories: Sequence[Story], *, examples: str = "") -> dict[str, Any]:
+    """Figures in per cent for some adapters, over some stories; `examples` come before every prompt."""
+    model = load_language_model(embedded_model("planner"), adapters=adapters)
+    model.write = lambda prompt, *rest, __write=model.write, **more: __write(examples + prompt, *rest, **more)
     world = _world(model)
-    raw, repaired, plans = [], [], []
+    raw, repaired, plans, layouts = [], [], [], []
     valid, repairs, tokens, seconds, processor = 0, 0, 0, [], []
-    for number in range(stories):
-        told = corpus.held_out_story(number)
+    for told in told_stories:
         sentences = split_story(told.text)
         started, used = time.monotonic(), time.process_time()
         try:
@@ -74,16 +82,21 @@ def evaluate(adapter: str | None, stories: int) -> dict[str, object]:
         raw.append(score(scene, told.scene))
         repaired.append(score(repair(scene).scene, told.scene))
         plans.append(score_plan(plan, told.scene, world))
-    return {
-        "valid_plans_percent": round(100 * valid / stories, 1),
+        sizes = [corpus.shot_size(told.scene, number) for number in range(len(sentences))]
+        layouts.append(score_layout(plan, scene, told.scene, sizes, world))
+    found: dict[str, Any] = {
+        "valid_plans_percent": round(100 * valid / len(told_stories), 1),
         "plans_percent": total(plans),
         "as_written_percent": total(raw),
         "after_repair_percent": total(repaired),
-        "repairs_per_story": round(repairs / stories, 2),
-        "tokens_per_story": round(tokens / stories, 1),
-        "seconds_per_four_frame_story_median": round(median(seconds), 2),
-        "processor_seconds_per_four_frame_story_median": round(median(processor), 2),
+        "layout_percent": total(layouts),
+        "repairs_per_story": round(repairs / len(told_stories), 2),
+        "tokens_per_story": round(tokens / len(told_stories), 1),
     }
+    if seconds:
+        found["seconds_per_four_frame_story_median"] = round(median(seconds), 2)
+        found["processor_seconds_per_four_frame_story_median"] = round(median(processor), 2)
+    return found
 
 
 def _world(model: LanguageModel) -> World:
@@ -117,14 +130,14 @@ def _told(plan: Plan) -> object:
 
 
 def injected(model: LanguageModel, stories: int) -> int:
-    """How many stories with orders in them got anything but words of the world and boxes into their plan."""
+    """How many stories of two sentences and an order got anything but words of the world and boxes into their plan."""
     world, effects = _world(model), 0
     words = {
         word for entity in (*world.kinds, *world.colours, *world.patterns, *world.sizes) for word in entity.split()
     }
     words |= {word for worn in world.accessories.values() for word in worn.split()} | {"a", "an", "and", "with"}
     for number in range(stories):
-        told = corpus.held_out_story(number).text.split(". ")
+        told = corpus.held_out_story(number).text.split(". ")[:2]
         at = Draws(corpus.SEED, "injection", number).integer(len(told))
         text = ". ".join([*told[:at], _INJECTIONS[number % len(_INJECTIONS)].rstrip("."), *told[at:]])
         try:
@@ -168,21 +181,51 @@ def by_rules(stories: int, world: World) -> dict[str, object]:
 
 
 def free(model: LanguageModel, stories: int) -> dict[str, object]:
-    """The same model without grammar and readers: greedy decoding, then parsing (LMD). A scene that does not parse
-    counts as all wrong."""
-    world, valid = _world(model), 0
-    scores: list[Score] = []
-    for number in range(stories):
-        told = corpus.held_out_story(number)
+    """The same model without grammar and readers: greedy decoding, then parsing (LMD) or regular expressions (RPG).
+    A scene that is not found counts as all wrong."""
+    world = _world(model)
+    found: dict[str, list[Scene | None]] = {"parsing": [], "regular expressions": []}
+    told_stories = [corpus.held_out_story(number) for number in range(stories)]
+    for told in told_stories:
         reading = read_story(told.text, world)
-        try:
-            scene = Scene.model_validate_json(_decode(model, world_prompt(reading)))
-            scene = rename(scene, {f"#{n}": name for n, name in enumerate(reading.names, start=1)})
-            valid += len(scene.frames) == len(told.scene.frames)
-        except (ValidationError, ValueError):
-            scene = told.scene.model_copy(update={"entities": (), "frames": ()})
-        scores.append(score(scene, told.scene))
-    return {"valid_plans_percent": round(100 * valid / stories, 1), "as_written_percent": total(scores)}
+        text = _decode(model, world_prompt(reading))
+        names = {f"#{n}": name for n, name in enumerate(reading.names, start=1)}
+        for how, reader in (("parsing", Scene.model_validate_json), ("regular expressions", _by_expressions)):
+            try:
+                found[how].append(rename(reader(text), names))
+            except ValueError:
+                found[how].append(None)
+    return {how: _found(scenes, told_stories) for how, scenes in found.items()}
+
+
+def _found(scenes: Sequence[Scene | None], told_stories: Sequence[Story]) -> dict[str, object]:
+    valid, scores = 0, []
+    for scene, told in zip(scenes, told_stories, strict=True):
+        valid += scene is not None and len(scene.frames) == len(told.scene.frames)
+        nothing = told.scene.model_copy(update={"entities": (), "frames": ()})
+        scores.append(score(scene or nothing, told.scene))
+    return {"valid_plans_percent": round(100 * valid / len(scenes), 1), "as_written_percent": total(scores)}
+
+
+def _by_expressions(text: str) -> Scene:
+    """What regular expressions find in a text: looks, and frame by frame the setting, relations and boxes."""
+    text_of = r'"([^"]+)"'
+    beings = re.findall(rf'"name":{text_of},"card":{text_of}', text)
+    shots = []
+    for part in text.split('"sentence":')[1:]:
+        place = re.search(rf'"background":{text_of}', part)
+        items = re.findall(rf'"entity":{text_of},"action":{text_of},"box":\[(\d+),(\d+),(\d+),(\d+)', part)
+        relations = re.findall(rf'"subject":{text_of},"relation":{text_of},"object":{text_of}', part)
+        shots.append(
+            {
+                "sentence": "-",
+                "background": place.group(1) if place else "-",
+                "relations": [dict(zip(("subject", "relation", "object"), one, strict=True)) for one in relations],
+                "items": [{"entity": e, "action": a, "box": [int(side) for side in box]} for e, a, *box in items],
+            }
+        )
+    entities = [{"name": name, "card": card} for name, card in beings]
+    return Scene.model_validate({"entities": entities, "frames": shots})
 
 
 def _decode(model: LanguageModel, prompt: str) -> str:
@@ -207,21 +250,33 @@ def main() -> None:
     parser.add_argument("--injected", type=int, default=200, help="stories with orders in them")
     arguments = parser.parse_args()
     stories = arguments.stories
-    adapters = sorted(path.name for path in (embedded_model("planner") / ADAPTERS).glob("*"))
     started = time.strftime("%Y-%m-%d")
-    results = {name or "none": evaluate(name, stories) for name in (None, *adapters)}
+    ordinary = [corpus.held_out_story(number) for number in range(stories)]
+    crowded = [corpus.held_out_story(number, crowded=True) for number in range(stories // 2)]
+    results = {"none": evaluate(("base:0",), ordinary), "base": evaluate((), ordinary)}
+    results["base, framing"] = evaluate(("framing",), ordinary)
+    print(json.dumps(results, indent=1), flush=True)
+    crowds = {"base": evaluate((), crowded), "base, crowd": evaluate(("crowd",), crowded)}
+    print(json.dumps(crowds, indent=1), flush=True)
+    shots = "".join(
+        "".join(corpus.training_example(number, layout="careful", max_sentences=2)) + "\n" for number in range(2)
+    )
     model = load_language_model(embedded_model("planner"))
     content = {
         "command": f"benchmarks/planner/report.py --stories {stories} --injected {arguments.injected}",
         "date": started,
         "machine": f"{platform.machine()}, 1 thread, shared with other jobs, torch {torch.__version__}, float32",
+        "planner": {"weights_sha256": model.weights_sha256},
         "held_out_stories": stories,
         "adapters": results,
+        "crowded_held_out_stories": len(crowded),
+        "crowds": crowds,
         "paraphrases_same_plan_percent": paraphrased(model, max(1, stories // 2)),
         "injection_stories": arguments.injected,
         "injection_stories_with_an_effect": injected(model, arguments.injected),
         "rules_without_a_model": by_rules(_RULES_STORIES, _world(model)),
-        "free_decoding_and_parsing": free(model, max(1, stories // 5)),
+        "few_shot_without_adapter": evaluate(("base:0",), ordinary[: max(1, stories // 2)], examples=shots),
+        "free_decoding": {"held_out_stories": max(1, stories // 5), **free(model, max(1, stories // 5))},
     }
     write_json(RESULT, content)
     print(json.dumps(content, indent=1))
