@@ -11,7 +11,7 @@ from raccord.planner.framing import Arrangement, arrangements
 from raccord.planner.geometry import Box
 from raccord.planner.prompt import world_prompt
 from raccord.planner.reading import read_story
-from raccord.planner.scene import Scene, rename, scene_json
+from raccord.planner.scene import QUOTE_LENGTH, Scene, rename, scene_json
 from raccord.planner.world import World, read_world, write_world
 
 # The stage's modules import each other as `stage.world`; the folder above this one is their root.
@@ -49,7 +49,10 @@ def example(told: Story) -> Example:
     reading = read_story(told.text, world())
     placeholders = {name: f"#{number}" for number, name in enumerate(reading.names, start=1)}
     scene = rename(told.scene, placeholders)
-    quoted = (shot.model_copy(update={"sentence": s}) for shot, s in zip(scene.frames, reading.sentences, strict=True))
+    quoted = (
+        shot.model_copy(update={"sentence": sentence[:QUOTE_LENGTH]})
+        for shot, sentence in zip(scene.frames, reading.sentences, strict=True)
+    )
     return Example(world_prompt(reading), scene_json(scene.model_copy(update={"frames": tuple(quoted)})))
 
 

@@ -9,7 +9,7 @@ meadow on a clear day.
 from typing import NamedTuple
 
 from raccord.planner.geometry import Constraint
-from raccord.planner.scene import Being, Placed, Relation, Scene, Shot
+from raccord.planner.scene import QUOTE_LENGTH, Being, Placed, Relation, Scene, Shot
 from stage.draws import Draws
 from stage.stories.character import Character, draw_cast
 from stage.stories.layouts import careful, careless, natural_size
@@ -51,7 +51,7 @@ def _shot(sentence: str, frame: Moment, cast: list[Character], draws: Draws | No
     constraints = [Constraint(frame.present.index(a), relation, frame.present.index(b)) for a, relation, b in relations]
     boxes = careful(sizes, constraints) if draws is None else careless(sizes, draws)
     return Shot(
-        sentence=sentence,
+        sentence=sentence[:QUOTE_LENGTH],
         background=frame.place,
         relations=tuple(
             Relation.model_validate({"subject": cast[a].name, "relation": r, "object": cast[b].name})
