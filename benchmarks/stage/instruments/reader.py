@@ -1,5 +1,8 @@
 """The reader: a picture in, what it shows out, from its pixels alone.
 
+The finder proposes boxes, the namer says what they may show, and `synthesis` draws that over the picture and keeps what
+fits: box and looks are the fit's, kind and score the namer's.
+
 reader = load_reader()
 readings = reader.read(picture)  # uint8 [128, 128, 3] -> list[Reading], best score first
 """
@@ -19,6 +22,7 @@ from stage.instruments.metrics.matching import iou
 from stage.instruments.metrics.sharpness import sharpness
 from stage.instruments.networks import HEADS, NOTHING, SIDE, Finder, Namer, cut, find, signal
 from stage.instruments.reading import Box, Reading
+from stage.instruments.synthesis import fitted
 from stage.world.scene import PORTRAIT_SIDES, SIDES
 from stage.world.vocabulary import second_colours
 
@@ -44,6 +48,7 @@ class _Named(NamedTuple):
     box: Box
     score: float
     looks: dict[str, str | None]
+    beliefs: dict[str, dict[str | None, float]]
 
 
 class Reader:
@@ -75,7 +80,8 @@ class Reader:
         kept: list[_Named] = []
         for named in sorted(self._name(pixels, boxes), key=lambda named: -named.score):
             if all(iou(named.box, other.box) <= _SAME for other in kept):
-                kept.append(named)
+                fit = fitted(scaled, named.box, named.looks, named.beliefs)
+                kept.append(named._replace(box=fit.box, looks=fit.looks))
         return [
             Reading(
                 **named.looks,  # type: ignore[arg-type]
@@ -102,7 +108,11 @@ class Reader:
             if HEADS["kind"][best] == NOTHING or score < LEAST_KIND:
                 continue
             values = {name: HEADS[name][int(logits[name].argmax())] for name in HEADS}
-            named.append(_Named(tuple(box[0].tolist()), score, _consistent(values, logits)))  # type: ignore[arg-type]
+            beliefs = {
+                name: dict(zip(HEADS[name], logits[name][0].log_softmax(-1).tolist(), strict=True)) for name in HEADS
+            }
+            looks = _consistent(values, logits)
+            named.append(_Named(tuple(box[0].tolist()), score, looks, beliefs))  # type: ignore[arg-type]
         return named
 
     def _look(

@@ -82,14 +82,15 @@ DEFAULT = Rates()
 
 
 @cache
-def _drawing(kind: str, pose: str, accessory: str) -> list[Layer]:
+def drawing_of(kind: str, pose: str, accessory: str) -> list[Layer]:
+    """The layers of a creature or thing, facing left; the same list every time, not to be changed."""
     return creature_layers(kind, pose, accessory) if kind in vocabulary.CREATURES else thing_layers(kind)
 
 
 @cache
 def natural_aspect(kind: str, pose: str, accessory: str) -> float:
     """Width over height of the undistorted drawing."""
-    x0, y0, x1, y1 = bounds(_drawing(kind, pose, accessory))
+    x0, y0, x1, y1 = bounds(drawing_of(kind, pose, accessory))
     return (x1 - x0) / (y1 - y0)
 
 
@@ -173,7 +174,7 @@ def sample_scene(seed: int, number: int, *, rates: Rates = DEFAULT, portrait: bo
 
 
 def _silhouette(item: Item, side: int) -> NDArray[np.float32]:
-    drawing = _drawing(item.kind, item.pose, item.accessory)
+    drawing = drawing_of(item.kind, item.pose, item.accessory)
     return paint.silhouette(drawing, item.box, side, mirrored=item.facing == "right")
 
 
@@ -193,7 +194,7 @@ def render(scene: Scene, *, side: int = SIDE) -> NDArray[np.uint8]:
     for item in sorted(scene.items, key=lambda item: item.z):
         paint.paint(
             canvas,
-            _drawing(item.kind, item.pose, item.accessory),
+            drawing_of(item.kind, item.pose, item.accessory),
             item.box,
             colour=item.colour,
             second=item.second,
