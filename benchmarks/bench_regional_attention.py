@@ -27,6 +27,7 @@ LAYERS = {
     "SD2.1 48x48": (48, 10, 64),
     "SDXL 32x32": (32, 20, 64),
 }
+TYPICAL = ("SD1.5 64x64", "SDXL 32x32")
 TOKENS = 77
 LAYOUTS = ("boxes", "strips", "overlap")
 
@@ -216,9 +217,12 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="one layer and R = 4 only")
     quick = parser.parse_args().quick
     torch.set_num_threads(1)
-    cases = [(layer, count, "boxes", torch.float32) for layer in LAYERS for count in (0, 1, 4, 8)]
+    cases = [(layer, count, "boxes", torch.float32) for layer in LAYERS for count in (0, 4)]
+    cases += [(layer, count, "boxes", torch.float32) for layer in TYPICAL for count in (1, 8)]
     cases += [("SDXL 32x32", 4, layout, torch.float32) for layout in LAYOUTS[1:]]
-    cases += [("SDXL 32x32", count, "boxes", torch.bfloat16) for count in (0, 4)]
+    cases += [(layer, count, "boxes", torch.bfloat16) for layer in LAYERS for count in (0, 4)]
+    cases += [("SDXL 32x32", count, "boxes", torch.bfloat16) for count in (1, 8)]
+    cases += [("SDXL 32x32", 4, layout, torch.bfloat16) for layout in LAYOUTS[1:]]
     if quick:
         cases = [("SD1.5 32x32", 4, "boxes", torch.float32)]
     rows = []

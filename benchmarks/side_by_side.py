@@ -9,6 +9,7 @@ quartiles, beside each rival's median and smallest time a call.
 import os
 import platform
 import statistics
+import subprocess
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -53,12 +54,19 @@ def machine() -> dict[str, Any]:
     """What the figures were taken on."""
     import torch
 
+    from raccord.kernels import _native
+
     names = [line.split(":", 1)[1].strip() for line in _cpuinfo() if line.startswith("model name")]
     return {
         "cpu": names[0] if names else platform.processor(),
+        "cores": len(os.sched_getaffinity(0)),
         "threads": torch.get_num_threads(),
+        "levels": _native.levels()[1] if not _native.reasons() else [],
         "torch": torch.__version__,
         "python": platform.python_version(),
+        "commit": subprocess.run(
+            ["git", "rev-parse", "--short", "HEAD"], cwd=Path(__file__).parent, capture_output=True, text=True
+        ).stdout.strip(),
         "load": list(os.getloadavg()),
     }
 

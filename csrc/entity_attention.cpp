@@ -2,7 +2,7 @@
 #include <cstdlib>
 
 #include "cpu_level.h"
-#include "entity_attention_tile.h"
+#include "entity_attention_float.h"
 #include "parallel.h"
 
 namespace raccord {
@@ -11,7 +11,12 @@ namespace {
 // Work that a thread must have to be worth its start, in multiply-adds.
 constexpr int64_t kLeastWork = 4 << 20;
 
-AttendEntity attend_entity_of(int32_t level) {
+AttendEntity attend_entity_of(int32_t level, bool bfloat16) {
+#ifdef RACCORD_HAS_AMX
+  if (level == RACCORD_AMX && bfloat16) return attend_entity_amx;
+#else
+  static_cast<void>(bfloat16);
+#endif
   switch (level) {
 #ifdef RACCORD_HAS_AVX512
     case RACCORD_AMX:
@@ -35,10 +40,11 @@ struct Room {
       for (int64_t e = 0; e < p.kinds - 1; ++e) tokens += p.bank_segments[(row * (p.kinds - 1) + e) * 2 + 1];
       most = tokens > most ? tokens : most;
     }
-    const int64_t tokens = p.positions + most, stride = round_up(p.head_width, kLanes);
+    // for the kernel of any level; 32 is what AMX rounds keys and widths up to
+    const int64_t tokens = p.positions + most, stride = round_up(p.head_width, 32);
     const int64_t whole = tokens / kBlockKeys + 2 * p.kinds;
-    const int64_t tile = kTileQueries * (kBlockKeys + stride + p.head_width + 3);
-    panels = bytes((tokens + whole * kLanes) * p.head_width + tokens * stride + tile, sizeof(float));
+    const int64_t tile = kTileQueries * (kBlockKeys + 3 * stride + 4);
+    panels = bytes((tokens + whole * 32) * 2 * stride + tile, sizeof(float));
     order = bytes(p.positions, sizeof(int32_t));
     start = bytes(p.kinds + 1, sizeof(int64_t));
     blocks = bytes(whole, sizeof(EntityBlock));
@@ -86,7 +92,7 @@ void attend_heads(void* context) {
 
 }  // namespace
 
-void attend_entity_scalar(const EntityHead& head) { attend(head); }
+void attend_entity_scalar(const EntityHead& head) { attend<FloatEntityKernel>(head); }
 
 }  // namespace raccord
 
@@ -98,7 +104,7 @@ int32_t raccord_entity_attention(const RaccordEntityAttention* params, int32_t l
   const Room room(p);
   Work work = {};
   work.params = params;
-  work.attend = attend_entity_of(level);
+  work.attend = attend_entity_of(level, p.bfloat16 != 0);
   work.room = &room;
   work.count = p.rows * p.heads;
   const int64_t worth = 2 * work.count * p.positions * p.positions * p.head_width / kLeastWork + 1;

@@ -15,8 +15,8 @@ constexpr int64_t kTileQueries = 64;
 // At most kBlockKeys keys of one group, and their values.
 struct EntityBlock {
   int64_t tokens;
-  const float* keys;    // [D, tokens rounded up to kLanes]
-  const float* values;  // [tokens, D rounded up to kLanes]
+  const void* keys;    // float32 [D, tokens rounded up to kLanes], or as AMX multiplies them
+  const void* values;  // float32 [tokens, D rounded up to kLanes], likewise
 };
 
 // Keys that are seen or not seen together: the positions of one owner, or one entity's memory.
@@ -39,5 +39,6 @@ using AttendEntity = void (*)(const EntityHead& head);
 void attend_entity_scalar(const EntityHead& head);
 void attend_entity_avx2(const EntityHead& head);
 void attend_entity_avx512(const EntityHead& head);
+void attend_entity_amx(const EntityHead& head);
 
 }  // namespace raccord

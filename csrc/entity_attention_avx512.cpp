@@ -1,3 +1,3 @@
-#include "entity_attention_tile.h"
+#include "entity_attention_float.h"
 
-void raccord::attend_entity_avx512(const EntityHead& head) { attend(head); }
+void raccord::attend_entity_avx512(const EntityHead& head) { attend<FloatEntityKernel>(head); }
