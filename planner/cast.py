@@ -28,6 +28,7 @@ from raccord.planner.clauses import (
     relations_told,
     returning,
     roused,
+    taken_along,
 )
 from raccord.planner.discourse import Discourse, Mention
 from raccord.planner.looks import Role as Role
@@ -44,7 +45,6 @@ Frame = tuple[str, tuple[Relation, ...], list[str], dict[str, str]]
 _ON_THE_WAY = ("walking", "running")
 # Those in depth would let boxes overlap without a word of it.
 _LASTING = ("above", "next to", "left of", "right of")
-_ALONE = ("alone", "only")
 _REFLEXIVE = ("herself", "himself", "itself")
 _ALL = ("they", "everyone", "everybody", "both")
 
@@ -94,7 +94,7 @@ def cast_story(reading: Reading, world: World) -> Cast:
             story.around = [name for name in story.roles if name in (*left[1], *back)]
         mentions = read_mentions(words, told, story)
         clauses = read_clauses(words, mentions, told.taken, world)
-        split = apart(clauses, told.settings, place.setting, world.indoors)
+        split = apart(words, clauses, told.settings, place.setting, world.indoors)
         if split is not None:
             told = told.at(split[0], place)
         elif not told.settings and place.setting in world.indoors and goes_out(words, clauses):
@@ -110,10 +110,13 @@ def cast_story(reading: Reading, world: World) -> Cast:
         standing = [] if told.moved else relations
         relations = relations_told(words, mentions, clauses, told.taken, kinds)
         relations += _driven(relations, driving(clauses), [name for name in shown if kinds[name] in VEHICLES])
-        relations += _lasting(standing, relations, actions[0], roused(clauses)[1])
+        relations += _lasting(standing, relations, actions[0], roused(clauses)[2])
         relations = [relation for relation in relations if {relation[0], relation[2]} <= set(shown)][:MAX_RELATIONS]
         story.spoken(mentions, next((clause.subjects for clause in clauses if clause.subjects), ()))
-        story.around = shown
+        # Whoever came and went in this frame is not there in the next.
+        went = leaving(words, clauses, told.settings, shown, moved=told.moved)
+        rest = [name for name in shown if name not in went]
+        story.around = rest if any(story.is_creature(name) for name in rest) else shown
         frames.append((world.place_of(*place), tuple(relations), shown, doing))
     return _cast(frames, story)
 
@@ -186,17 +189,21 @@ def _shown(
     absent: set[str],
 ) -> list[str]:
     """Who is in the frame, in order of the roles; whoever is `absent` is elsewhere, whatever else is said."""
-    gone = leaving(words, clauses, told.settings, moved=told.moved)
+    gone = leaving(words, clauses, told.settings, story.around, moved=told.moved)
     if gone and gone.intersection(driving(clauses)):
         gone |= {name for name in story.around if story.roles[name].kind in VEHICLES}
     things = {name for name in story.roles if not story.is_creature(name)}
-    gone |= excluded(words, mentions, story.around, things) | absent
+    gone |= taken_along(words, mentions, clauses, gone) & things
+    leavers = gone
+    gone = gone | excluded(words, mentions, story.around, things) | absent
     named = [name for name in dict.fromkeys(name for m in mentions if m.shown for name in m.who) if name not in gone]
     if told.moved and driving(clauses):
         named += [name for name in story.around if story.roles[name].kind in VEHICLES and name not in (*named, *gone)]
-    alone = any(word in _ALONE for word in words) or any(
-        before == "by" and word in _REFLEXIVE for before, word in itertools.pairwise(words)
+    alone = "alone" in words or any(
+        before == "only" and (word[0] == "#" or word in ("the", "she", "he", "it"))
+        for before, word in itertools.pairwise(words)
     )
+    alone = alone or any(before == "by" and word in _REFLEXIVE for before, word in itertools.pairwise(words))
     stay = [] if alone or (told.moved and not any(word in _ALL for word in words)) else story.around
     if told.moved:
         stay = [name for name in stay if story.is_creature(name)]
@@ -208,14 +215,15 @@ def _shown(
     ]
     while len(kept) >= _CROWD and spare:
         kept.remove(spare.pop(0))
-    if gone and not any(story.is_creature(name) for name in kept):
+    if leavers and not any(story.is_creature(name) for name in kept):
         # Nobody left: whoever leaves is seen leaving.
-        kept = [name for name in story.roles if name in kept or name in gone]
+        kept = [name for name in story.roles if name in kept or name in leavers]
     kept = kept or [name for name in story.roles if name in story.around]
     # Of those not spoken of, things go first.
     others = sorted((name for name in kept if name not in named), key=story.is_creature)
     while len(kept) > MAX_ITEMS:
-        dropped = others.pop(0) if others else kept[-1]
+        things_kept = [name for name in kept if name in things]
+        dropped = others.pop(0) if others else (things_kept or kept)[-1]
         kept.remove(dropped)
         if dropped in named:
             story.left_out.append(dropped)
@@ -227,11 +235,11 @@ def _doing(
     shown: Sequence[str],
     before: Mapping[str, str],
     story: Discourse,
-    roused: tuple[set[str], set[str]],
+    roused: tuple[set[str], set[str], set[str]],
 ) -> dict[str, str]:
     """What everybody shown does: as told, else as before; those of unknown verbs are left to the model."""
     actions, left_open = told
-    awake, moving = roused
+    awake, busy, moving = roused
     usual = story.world.creature_actions[0]
     doing = {}
     for name in shown:
@@ -243,6 +251,6 @@ def _doing(
             lasting = before.get(name, usual)
             lying = story.world.poses[lasting] == "sleeping"
             still = story.world.poses[lasting] in ("sitting", "sleeping")
-            ended = name in awake and (lying or lasting in _ON_THE_WAY)
+            ended = (name in awake and lying) or (name in busy and lasting in _ON_THE_WAY)
             doing[name] = usual if ended or (name in moving and still) else lasting
     return doing

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from raccord.planner.discourse import BODY, Mention
-from raccord.planner.mentions import coordinated
+from raccord.planner.mentions import coordinated, fronted
 from raccord.planner.world import World
 
 _BE = ("is", "are", "has", "have", "does", "do", "not", "never", "will", "can", "starts", "begins", "wants", "to")
@@ -30,7 +30,7 @@ _ASLEEP = frozenset(
 )
 _WAKING = ("wakes", "wake", "wakes up", "lifts")
 # Whoever is waited for, sought or thought of need not be there.
-_LONGED_FOR = frozenset("wants want needs misses miss remembers forgets".split())
+_LONGED_FOR = frozenset("wants want needs misses miss remembers forgets loses lose".split())
 _LIKED = frozenset("loves love likes like".split())
 _ELSEWHERE = {
     "for": ("waits", "wait", "waiting", "searches", "search", "looks", "look", "looking", "calls", "call", "asks"),
@@ -70,6 +70,7 @@ _RELATIONS = tuple(
         ("by", "next to", False, True),
         ("above", "above", False, True),
         ("over", "above", False, True),
+        ("onto", "above", False, True),
         ("on", "above", False, True),
         ("under", "above", True, True),
         ("below", "above", True, True),
@@ -84,6 +85,8 @@ _DOING = {
     **dict.fromkeys(("flies", "fly", "flying"), ("above", True)),
     **dict.fromkeys(("drives", "rides", "driving", "riding"), ("behind", False)),
 }
+_USING = frozenset("reads read reading eats eat eating plays play playing drinks drink paints paint beats beat".split())
+_TAKING = frozenset("takes take carries carry picks steals catches holds".split())
 _FINDING = ("finds", "find", "sees", "see", "discovers", "meets", "meet")
 _IN = ("in", "into", "inside")
 _DRIVING = ("drives", "drive", "sails", "sail", "rows", "row", "rides", "ride", "driving", "riding")
@@ -114,7 +117,8 @@ def read_clauses(
     ends = {mention.end: number for number, mention in enumerate(mentions)}
     inside = {at for mention in mentions for at in range(mention.start, mention.end)}
     for at, word in enumerate(words):
-        unknown = word == "?" and at in ends and words[at + 1 : at + 2] != [","]
+        behind = at in ends or (words[at - 1 : at] == [","] and at - 1 in ends)
+        unknown = word == "?" and behind and words[at + 1 : at + 2] != [","]
         if at in inside or at in taken or not (word in world.all_verbs or word in _BE[:2] or unknown):
             continue
         if word == "left" and (
@@ -124,10 +128,16 @@ def read_clauses(
         place = at
         while place > 0 and place not in ends and (words[place - 1] in _ADVERBS or words[place - 1] in (*_BE, "?")):
             place -= 1
+        if words[place - 1 : place] in (["who"], ["which"]):
+            # "Grace, who is resting," is no subject of what follows her.
+            place -= 1
         negated = any(word in _NOT for word in words[place:at]) or words[at + 1 : at + 2] == ["not"]
         if words[place - 1 : place] == [","] and place - 1 in ends:
             place -= 1
-        if place in ends:
+        if place in ends and fronted(words, mentions[ends[place]], world):
+            after = next((mention for mention in mentions if mention.start > at), None)
+            subjects = after.who if after else ()
+        elif place in ends:
             subjects = coordinated(words, mentions, ends[place], world)
         elif clauses:
             subjects = clauses[-1].subjects
@@ -172,9 +182,14 @@ def actions_told(
 
 
 def leaving(
-    words: Sequence[str], clauses: Sequence[Clause], settings: Sequence[tuple[int, str]], *, moved: bool
+    words: Sequence[str],
+    clauses: Sequence[Clause],
+    settings: Sequence[tuple[int, str]],
+    around: Sequence[str],
+    *,
+    moved: bool,
 ) -> set[str]:
-    """Who goes away; whoever "runs off into the forest" is seen in the forest."""
+    """Who of those `around` goes away; whoever "runs off into the forest" is seen in the forest."""
     gone: set[str] = set()
     for number, clause in enumerate(clauses):
         others = (other.at for other in clauses[number + 1 :] if other.subjects != clause.subjects)
@@ -185,23 +200,35 @@ def leaving(
         absent = clause.negated and clause.verb in ("is", "are", "comes", "come", "joins", "stays")
         there = any(word in ("there", "here", "with") for word in rest) or clause.verb not in ("is", "are")
         if (goes and not clause.negated and clause.verb != "takes") or (absent and there):
-            later = any(clause.at < at < end for at, _ in settings)
-            gone |= set() if later and not absent else set(clause.subjects)
+            # "Leaves the room" is where they were.
+            later = any(clause.at + (3 if clause.verb in _LEAVING[:3] else 0) < at < end for at, _ in settings)
+            gone |= set(clause.subjects) if absent else set() if later else {*clause.subjects} & {*around}
         if stays and (moved or len(clauses) > 1):
             gone |= set(clause.subjects)
     return gone
 
 
-def roused(clauses: Sequence[Clause]) -> tuple[set[str], set[str]]:
-    """Who surely sleeps no longer, and who neither sits nor sleeps any longer, by what the sentence says they do."""
+def roused(clauses: Sequence[Clause]) -> tuple[set[str], set[str], set[str]]:
+    """Who surely sleeps no longer, who is on the way no longer, and who neither sits nor sleeps any longer, by what
+    the sentence says they do, or for the second do not."""
     told = [clause for clause in clauses if not clause.negated]
     awake = {name for clause in told if clause.verb not in _ASLEEP for name in clause.subjects}
-    return awake, {name for clause in told if clause.verb in _MOVING for name in clause.subjects}
+    busy = {name for clause in clauses if clause.verb not in _ASLEEP for name in clause.subjects}
+    return awake, busy, {name for clause in told if clause.verb in _MOVING for name in clause.subjects}
+
+
+def taken_along(
+    words: Sequence[str], mentions: Sequence[Mention], clauses: Sequence[Clause], gone: set[str]
+) -> set[str]:
+    """What those who go away take with them."""
+    takers = [c for c in clauses if c.verb in _TAKING and not c.negated and gone & set(c.subjects)]
+    return {name for c in takers for m in mentions if m.start == c.at + 1 for name in m.who}
 
 
 def excluded(words: Sequence[str], mentions: Sequence[Mention], around: Sequence[str], things: set[str]) -> set[str]:
     """Who is not there: "without Bo", "except for Bo"; if it was not there before, "waits for Bo", "loves books"."""
     gone = {name for m in mentions if m.start and words[m.start - 1] in ("without", "except") for name in m.who}
+    gone |= {name for m in mentions if m.start and words[m.start - 1] in _LEAVING[:3] for name in m.who} & things
     apart_from = (*_LIKED, *_LONGED_FOR)
     others = {
         name
@@ -222,11 +249,15 @@ def _is_elsewhere(words: Sequence[str], at: int) -> bool:
 
 
 def apart(
-    clauses: Sequence[Clause], settings: Sequence[tuple[int, str]], before: str, indoors: Sequence[str]
+    words: Sequence[str],
+    clauses: Sequence[Clause],
+    settings: Sequence[tuple[int, str]],
+    before: str,
+    indoors: Sequence[str],
 ) -> tuple[str, set[str]] | None:
     """The first setting and who is in another one, where different people are told to be in different settings ("Sam
-    runs into the snow and Ruby waits inside"), or where some go in and others stay where they are, `before`; None where
-    the sentence plays in one place."""
+    runs into the snow and Ruby waits inside"), or where some go in or away and others stay where they
+    are, `before`; None where the sentence plays in one place."""
     people = [
         next((clause.subjects for clause in reversed(clauses) if clause.at < at and clause.subjects), ())
         for at, _ in settings
@@ -235,6 +266,12 @@ def apart(
         inside = set(people[0])
         stay = [c for c in clauses if c.verb in (*_STAYING, "waits", "wait") and c.at > settings[0][0]]
         return (before, inside) if any(c.subjects and not inside & set(c.subjects) for c in stay) else None
+    if len(settings) == 1 and settings[0][1] != before and people[0]:
+        at = settings[0][0]
+        goes = next(clause for clause in reversed(clauses) if clause.at < at and clause.subjects)
+        others = [c for c in clauses if c.at < goes.at and c.subjects and not set(c.subjects) & set(goes.subjects)]
+        if others and not others[-1].negated and any(word in _AWAY[:2] for word in words[goes.at + 1 : at]):
+            return before, set(goes.subjects)
     if len({what for _, what in settings}) < 2:
         return None
     first, last = people[0], people[-1]
@@ -284,7 +321,10 @@ def relations_told(
     while at < len(words):
         told = None if at in taken else _preposition(words, at, starts, taken)
         owner = _carrier(words, at, mentions)
-        if owner is not None:
+        if _mutual(words, at):
+            who = next((clause.subjects for clause in reversed(clauses) if clause.at < at and clause.subjects), ())
+            found += _pairs(who[:1], "next to", who[1:2], False)
+        elif owner is not None:
             riders = [name for name in _subjects(words, at, mentions, clauses, taken, ()) if name != owner]
             # "The bear carries the mouse on his back": his need not be said of the mouse.
             carriers = [owner] if riders else [name for clause in clauses[-1:] for name in clause.subjects]
@@ -302,14 +342,32 @@ def relations_told(
             found += _pairs(subjects, relation, objects, swapped)
             at += length - 1
         elif words[at] in _IN and _is_any(starts.get(at + 1), VEHICLES, kinds):
-            found += _pairs(_subjects(words, at, mentions, clauses, taken, ()), "behind", starts[at + 1].who, False)
+            inside = starts[at + 1].who
+            found += _pairs(_subjects(words, at, mentions, clauses, taken, inside), "behind", inside, False)
+        elif list(words[at : at + 2]) == ["on", "the"] and _side(words, at + 2):
+            who = _subjects(words, at, mentions, clauses, taken, ())[:1]
+            others = [name for mention in mentions if mention.shown for name in mention.who if name not in who]
+            found += _pairs(who, f"{words[at + 2]} of", others[:1], False)
         at += 1
     for clause in clauses:
         target = starts.get(clause.at + 1)
-        if clause.verb in _DOING and target is not None and not clause.negated:
+        placed = {name for a, _, b in found for name in (a, b)}
+        if clause.verb in _DOING and target is not None and not clause.negated and not placed & {*target.who}:
             relation, swapped = _DOING[clause.verb]
             found += _pairs(clause.subjects[:1], relation, target.who[:2], swapped)
     return _once(found)
+
+
+def _side(words: Sequence[str], at: int) -> bool:
+    """ "On the left", of nobody in particular."""
+    return words[at : at + 1] in (["left"], ["right"]) and words[at + 1 : at + 2] not in (["of"], ["side"])
+
+
+def _mutual(words: Sequence[str], at: int) -> bool:
+    """ "Side by side", "next to each other" (which is read as "together")."""
+    if list(words[at : at + 3]) == ["side", "by", "side"]:
+        return words[at + 3 : at + 4] != ["with"]
+    return words[at] in ("beside", "to", "near", "by") and words[at + 1 : at + 2] == ["together"]
 
 
 def _carrier(words: Sequence[str], at: int, mentions: Sequence[Mention]) -> str | None:
@@ -354,6 +412,12 @@ def _subjects(
     """Who stands there: whoever is named right before, or the subject of the verb before; in a sentence that begins
     with its place ("behind the house sits Bo") whoever comes after it."""
     place = at
+    used = next((mention for mention in mentions if mention.end == at and mention.shown), None)
+    if used is not None and words[used.start - 1 : used.start] and words[used.start - 1] in _USING:
+        # "Reads a book under a tree": the reader is there.
+        clause = next((clause for clause in clauses if clause.at == used.start - 1), None)
+        if clause is not None and clause.subjects:
+            return clause.subjects
     while place > 0 and (place - 1 in taken or words[place - 1] in _ADVERBS or words[place - 1] in ("?", ",")):
         if any(mention.end == place for mention in mentions):
             break
@@ -380,9 +444,11 @@ def _pairs(subjects: Sequence[str], relation: str, objects: Sequence[str], swapp
 
 def _between(words: Sequence[str], at: int, mentions: Sequence[Mention], clauses: Sequence[Clause]) -> list[Relation]:
     """ "A ball between Lina and Bo": Lina is left of it, Bo right of it."""
-    around = [name for mention in mentions if mention.start > at for name in mention.who]
-    middle = next((name for name in _subjects(words, at, mentions, clauses, frozenset(), around)), None)
-    sides = [name for name in dict.fromkeys(around) if name != middle][:2]
+    after = [mention for mention in mentions if mention.start > at and mention.shown]
+    count = 1 if after and len(after[0].who) > 1 else 2
+    sides = tuple(dict.fromkeys(name for mention in after[:count] for name in mention.who))[:2]
+    rest = [*(mention for mention in mentions if mention.start < at), *after[count:]]
+    middle = next((name for name in _subjects(words, at, rest, clauses, frozenset(), sides) if name not in sides), None)
     if middle is None or len(sides) < 2:
         return []
     return [(sides[0], "left of", middle), (middle, "left of", sides[1])]

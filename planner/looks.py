@@ -12,6 +12,7 @@ POSSESSIVES = ("his", "her", "its", "their", "'s")
 COUNTS = {"two": 2, "three": 3, "four": 4, "five": 5, "some": 3, "several": 3, "many": 3, "few": 3, "both": 2}
 _INDEFINITE = ("a", "an", "one", "another", "no")
 _LINKS = ("with", "wearing", "in", "carrying")
+_COATS = ("fur", "feathers", "skin", "shell", "hair", "scales", "coat")
 _PLAIN = "plain"
 
 
@@ -148,6 +149,8 @@ def _adjectives(words: Sequence[str], at: int, world: World) -> tuple[Looks, int
             pattern = world.patterns[word]
         elif word in world.sizes:
             size = world.sizes[word]
+        elif word in world.settings and (following in world.kinds or following in world.plurals):
+            pass  # "a street lamp" is a lamp
         elif word not in (UNKNOWN, "very", "and", ",") or (
             word in ("and", ",") and not _is_adjective(following, world) and not _is_very(words, at + 1, world)
         ):
@@ -223,6 +226,11 @@ def worn(words: Sequence[str], at: int, world: World) -> tuple[Looks, int | None
     if word in world.accessories:
         missing = (" ".join([*told, word]),) if told else ()
         return Looks(accessory=world.accessories[word]), at + 1, missing
+    if word in _COATS and told:
+        colours = [one for one in told if one in world.colours]
+        pattern = next((world.patterns[one] for one in told if one in world.patterns), None)
+        first, second = (*colours, None, None)[:2]
+        return Looks(first, second, pattern), at + 1, ()
     if word in world.patterns and at > start and word.endswith("s"):
         return Looks(second=told[0] if told else None, pattern=world.patterns[word]), at + 1, ()
     if word in world.patterns and word.endswith("s"):

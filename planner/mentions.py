@@ -26,6 +26,7 @@ def read_mentions(words: Sequence[str], told: PlaceTold, story: Discourse) -> li
         story: what was said before.
     """
     mentions: list[Mention] = []
+    known = set(story.roles)
     subject: tuple[str, ...] = ()
     taken = told.taken | {at for at in range(len(words)) if words[at] == "it" and _is_weather(words, at, told.ambient)}
     at = 0
@@ -34,7 +35,8 @@ def read_mentions(words: Sequence[str], told: PlaceTold, story: Discourse) -> li
         if found is None:
             end = at + 1
             if at not in taken:
-                end = _looks_told(words, at, subject or (mentions[-1].who if mentions else story.recent[:1]), story)
+                who = subject or (mentions[-1].who if mentions else story.recent[:1])
+                end = _looks_told(words, at, mentions, who, story)
             at = max(at + 1, end)
             continue
         if found.who:
@@ -42,10 +44,23 @@ def read_mentions(words: Sequence[str], told: PlaceTold, story: Discourse) -> li
             subject = _renamed(subject, story)
             mentions = [mention._replace(who=_renamed(mention.who, story)) for mention in mentions]
             mentions.append(found)
-            if _acts(words, found.end, story.world):
+            if _acts(words, found.end, story.world) and not fronted(words, found, story.world):
                 subject = coordinated(words, mentions, len(mentions) - 1, story.world)
         at = found.end
-    return mentions
+    return _named_later(mentions, known, story)
+
+
+def _named_later(mentions: list[Mention], known: set[str], story: Discourse) -> list[Mention]:
+    """ "Two foxes are here: Rita is orange and Karl is brown": as many names as nameless ones told of together."""
+    new = [name for name in story.roles if name not in known]
+    names = [name for name in new if name.startswith("#") and story.roles[name].kind is None]
+    several = [mention.who for mention in mentions if len(mention.who) > 1 and set(mention.who) <= set(new)]
+    nameless = next((who for who in several if len(who) == len(names) and not who[0].startswith("#")), ())
+    if not nameless or not story.is_creature(nameless[0]):
+        return mentions
+    for old, name in zip(nameless, names, strict=True):
+        story.name(old, name)
+    return [mention._replace(who=_renamed(mention.who, story)) for mention in mentions]
 
 
 def _renamed(who: Sequence[str], story: Discourse) -> tuple[str, ...]:
@@ -56,6 +71,22 @@ def _is_weather(words: Sequence[str], at: int, ambient: frozenset[int]) -> bool:
     """Whether the "it" at `at` is that of "it rains" or "it is getting dark"."""
     near = at + 1 if at + 1 in ambient else at + 2
     return near in ambient and (near == at + 1 or words[at + 1] in (*_BE, "starts", "begins", "gets", "becomes", "?"))
+
+
+def fronted(words: Sequence[str], mention: Mention, world: World) -> bool:
+    """Whether a sentence begins with a place and its verb comes before its subject ("behind the house sits Bo")."""
+    following = words[mention.end] if mention.end < len(words) else ""
+    return _opened(words, mention.start) and (following in world.all_verbs or following in _BE)
+
+
+def _opened(words: Sequence[str], at: int) -> bool:
+    """Whether a clause begins with the preposition before `at`."""
+    if not at or words[at - 1] not in _PREPOSITIONS or words[at - 1] in ("with", "at"):
+        return False
+    start = at - 1
+    while start and words[start - 1] in _PLACING:
+        start -= 1
+    return start == 0 or words[start - 1] in ("and", ",", "then")
 
 
 def _acts(words: Sequence[str], at: int, world: World) -> bool:
@@ -73,9 +104,17 @@ _PREPOSITIONS = frozenset(
 )
 
 
+# Pronouns that are subjects only: with them a clause begins.
+_CLAUSE_SUBJECTS = ("they", "she", "he")
+# Words of prepositions of several words.
+_PLACING = frozenset("to the left right side of in front on top next close".split())
+
+
 def coordinated(words: Sequence[str], mentions: Sequence[Mention], last: int, world: World) -> tuple[str, ...]:
     """Everybody in "Lina, Bo and Tim" that ends with mention number `last`; after a verb or preposition only the
     last one is meant ("Lina meets Bo and Tim waits")."""
+    if words[mentions[last].start] in _CLAUSE_SUBJECTS:
+        return mentions[last].who
     chain = [mentions[last]]
     for mention in reversed(mentions[:last]):
         between = words[mention.end : chain[0].start]
@@ -93,7 +132,7 @@ def _mention(
 ) -> Mention | None:
     word = words[at]
     following = words[at + 1] if at + 1 < len(words) else ""
-    if following == "name" and words[at + 2 : at + 3] == ["is"] and words[at + 3 : at + 4]:
+    if following == "name" and word != "my" and words[at + 2 : at + 3] == ["is"] and words[at + 3 : at + 4]:
         owner = story.pronoun(_OWNERS.get(word, "it"), mentions, ())
         if owner and not owner[0].startswith("#") and words[at + 3].startswith("#"):
             story.name(owner[0], words[at + 3])
@@ -102,7 +141,8 @@ def _mention(
     introduces = (word, following) == ("i", "am") or list(words[at : at + 3]) == ["my", "name", "is"]
     if introduces and words[told : told + 1] and words[told].startswith("#") and words[told] not in story.roles:
         # "I am Tilly, says the turtle": whoever has no name yet.
-        nameless = [name for name in story.creatures_around(mentions) if not name.startswith("#")]
+        around = [name for name in story.creatures_around(mentions) if not name.startswith("#")]
+        nameless = [name for name in around if story.is_creature(name)]
         if nameless:
             story.name(nameless[-1], words[told])
             return Mention(at, told + 1, (words[told],))
@@ -117,7 +157,7 @@ def _mention(
     if phrase is not None and at and words[at - 1] == "without" and not phrase.definite:
         return Mention(at, phrase.end, (), shown=False)
     if phrase is not None:
-        return _told_of(words, phrase, story)
+        return _told_of(words, phrase, mentions, story)
     if word in ("both", "all") and list(words[at + 1 : at + 3]) == ["of", "them"]:
         return Mention(at, at + 3, story.creatures_around(mentions))
     if word in _GROUP or (word == "the" and following in ("two", "three", "four", *_GROUP)):
@@ -129,7 +169,9 @@ def _mention(
         owner = word in POSSESSIVES and _owns(words, at + 1, story.world)
         before = words[at - 1] if at else ""
         governed = before in _PREPOSITIONS or before in story.world.all_verbs
-        who = story.pronoun(word, mentions, () if owner else subject, as_object=word in IT and governed)
+        who = story.pronoun(
+            word, mentions, () if owner or _opened(words, at) else subject, as_object=word in IT and governed
+        )
         return Mention(at, at + 1, who, shown=not owner)
     return None
 
@@ -197,9 +239,26 @@ def _learn(name: str, phrase: Phrase, story: Discourse) -> None:
     story.left_out += phrase.left_out
 
 
-def _told_of(words: Sequence[str], phrase: Phrase, story: Discourse) -> Mention:
+def _named_before(words: Sequence[str], phrase: Phrase, mentions: Sequence[Mention], story: Discourse) -> str | None:
+    """Whom "Dora comes, a pink owl," tells of: a name whose kind is unknown, with nothing but its verb between."""
+    last = mentions[-1] if mentions else None
+    if last is None or len(last.who) != 1 or phrase.determiner not in ("a", "an") or words[phrase.start - 1] != ",":
+        return None
+    between = words[last.end : phrase.start - 1]
+    acts = len(between) in (1, 2) and any(word in story.world.all_verbs for word in between)
+    return last.who[0] if acts and story.roles[last.who[0]].kind is None else None
+
+
+def _told_of(words: Sequence[str], phrase: Phrase, mentions: Sequence[Mention], story: Discourse) -> Mention:
     """Whom a noun phrase speaks of: those with the names that follow, those known already, or new ones."""
     names, end = _names_after(words, phrase)
+    if len(names) == 1 and phrase.definite and names[0] not in story.roles:
+        # "The dog, Max," is the dog spoken of before.
+        kind = story.world.kinds[phrase.noun]
+        nameless = [r.name for r in story.roles.values() if r.kind == kind and not r.name.startswith("#")]
+        fitting = [name for name in nameless if story.roles[name].fits(phrase.looks)]
+        if fitting:
+            story.name(fitting[-1], names[0])
     if names:
         for name in names:
             _learn(name, phrase, story)
@@ -208,6 +267,10 @@ def _told_of(words: Sequence[str], phrase: Phrase, story: Discourse) -> Mention:
             story.roles[names[0]] = story.roles[names[0]].with_looks(looks)
             story.left_out += missing
         return Mention(phrase.start, end, names)
+    named = _named_before(words, phrase, mentions, story)
+    if named is not None:
+        _learn(named, phrase, story)
+        return Mention(phrase.start, end, (named,))
     kind = story.world.kinds[phrase.noun]
     alike = [role.name for role in story.roles.values() if role.kind == kind]
     known = [name for name in alike if story.roles[name].fits(phrase.looks)]
@@ -262,20 +325,24 @@ def _spelt(phrase: Phrase) -> str:
     return " ".join(part for part in (looks.size, looks.pattern, looks.colour, phrase.noun) if part)
 
 
-def _looks_told(words: Sequence[str], at: int, subject: Sequence[str], story: Discourse) -> int:
+def _looks_told(
+    words: Sequence[str], at: int, mentions: Sequence[Mention], subject: Sequence[str], story: Discourse
+) -> int:
     """Learn from "is red", "are two cats", "wears a hat", "loses his hat" at `at`; returns where it ends."""
     word = words[at]
     before = words[at - 1] if at else ""
     if not subject:
         return at + 1
     if word in _BE:
-        return at + 1 if before == "there" else _being(words, at, subject, story)
+        turned = any(mention.end == at and fronted(words, mention, story.world) for mention in mentions)
+        return at + 1 if before == "there" or turned else _being(words, at, subject, story)
     if word in _UNDRESSING:
         told, end, _ = worn(words, at + (2 if words[at + 1 : at + 2] == ["off"] else 1), story.world)
         if end is not None and told.accessory:
             story.left_out.append(f"{word} {'off ' if word in ('takes', 'take') else ''}{told.accessory}")
             return end + (words[end : end + 1] == ["off"])
-    if word in _DRESSING:
+    if word in (*_DRESSING, "with"):
+        # "She walks through the forest with a backpack."
         told, end, missing = attired(words, at, story.world, verb=True)
         if end > at and before != "not" and "no" not in words[at + 1 : end]:
             for name in subject:

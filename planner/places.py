@@ -85,12 +85,18 @@ def _found(words: Sequence[str], world: World) -> list[_Found]:
     while at < len(words):
         for length in range(min(_LONGEST, len(words) - at), 0, -1):
             told = world.place_words.get(" ".join(words[at : at + length]))
-            if told is not None:
-                found.append(_Found(at, at + length, *told))
+            if told is not None and not (length == 1 and _describes(words, at, told[0][0], world)):
+                found += [_Found(at, at + length, *one) for one in told]
                 at += length - 1
                 break
         at += 1
     return found
+
+
+def _describes(words: Sequence[str], at: int, sort: str, world: World) -> bool:
+    """Whether a setting's word says what sort of thing follows ("a street lamp")."""
+    following = words[at + 1] if at + 1 < len(words) else ""
+    return sort == "setting" and (following in world.kinds or following in world.plurals)
 
 
 def _is_weather(words: Sequence[str], told: _Found, found: Sequence[_Found]) -> bool:

@@ -16,6 +16,9 @@ UNKNOWN = "?"
 _SENTENCE_END = re.compile(r"[.!?…。\uff01\uff1f]+[\"'\u201d\u2019)\]]*(?=\s|$)")
 _LINE_END = re.compile(_SENTENCE_END.pattern.replace(r"(?=\s|$)", "$"))
 _TOKEN = re.compile(r"[^\W\d_]+(?:['\u2019][^\W\d_]+)*|\d+|,")
+_CLAUSE_END = re.compile(";")
+# "A star-shaped balloon" is no star.
+_COMPOUND = re.compile(r"([^\W\d_]+)-(shaped|like|sized|coloured|colored|eyed|haired|tailed|footed)\b")
 _POSSESSIVE = re.compile(r"['\u2019]s?$")
 OWNS = "'s"
 _TITLES = re.compile(r"\b(Mr|Mrs|Ms|Dr)\.(?=\s)")
@@ -91,17 +94,34 @@ def _opens(tokens: list[str]) -> bool:
 
 def read_story(story: str, world: World) -> Reading:
     """Read a story for a model of `world`. Never raises for any text; a story without words gives an empty reading."""
-    reader = _Reader(world)
+    reader = _Reader(world, _named_like_places(story, world))
     frames = [" and ".join(reader.sentence(part) for part in _sentences(text)) for text in split_story(story)]
     genders = tuple(usual_gender(name) for name in reader.names)
     return Reading(tuple(frames), tuple(reader.names), tuple(reader.nouns), tuple(reader.unknown), genders)
 
 
+def _named_like_places(story: str, world: World) -> frozenset[str]:
+    """Words of places, times and weathers that this story uses as names ("Sunny", "Dawn"): always with a capital
+    letter, more than once, and not only where a sentence begins."""
+    found: dict[str, int] = {}
+    inside: set[str] = set()
+    small: set[str] = set()
+    for sentence in (part for text in split_story(story) for part in _sentences(text)):
+        for at, token in enumerate(_TOKEN.findall(sentence)):
+            word = _POSSESSIVE.sub("", token) or token
+            if not word[0].isupper() or word[1:] != word[1:].lower():
+                small.add(word.lower())
+            elif word.lower() in world.place_words and word.lower() not in _NEVER_NAMES:
+                found[word] = found.get(word, 0) + 1
+                inside |= {word} if at else set()
+    return frozenset(word for word in inside if found[word] > 1 and word.lower() not in small)
+
+
 class _Reader:
     """Reads sentences one after the other and remembers names."""
 
-    def __init__(self, world: World):
-        self._world = world
+    def __init__(self, world: World, known_names: frozenset[str] = frozenset()):
+        self._world, self._known_names = world, known_names
         self.names: list[str] = []
         # Every part of a name of several words stands for the whole: "Captain Bo" may be called "Bo" later.
         self._placeholder: dict[str, str] = {}
@@ -112,12 +132,13 @@ class _Reader:
         """The normalised sentence."""
         words: list[str] = []
         previous_was_name = False
-        tokens = self._folded(_TOKEN.findall(text))
+        tokens = self._folded(_TOKEN.findall(_COMPOUND.sub(r"\1\2", _CLAUSE_END.sub(" and ", text))))
         for at, token in enumerate(tokens):
             word = _POSSESSIVE.sub("", token) or token
             owns = word != token
             read = self._placeholder.get(word)
-            if read is None and _is_name(word, self._world) and not (at == 0 and _opens(tokens)):
+            is_name = word in self._known_names or _is_name(word, self._world)
+            if read is None and is_name and not (at == 0 and _opens(tokens)):
                 read = self._name(word, words[-1] if previous_was_name else None)
             if read is None and previous_was_name and word[0].isupper() and self.names[-1].lower() in TITLES:
                 # "Mr Fox" is a fox of this name.

@@ -75,10 +75,14 @@ class World:
         return frozenset((*self.action_words, *self.verbs))
 
     @functools.cached_property
-    def place_words(self) -> Mapping[str, tuple[str, str]]:
-        """Words or phrases of places -> ("setting", "time" or "weather", which)."""
+    def place_words(self) -> Mapping[str, tuple[tuple[str, str], ...]]:
+        """Words or phrases of places -> what they tell, each ("setting", "time" or "weather", which)."""
         tables = {"setting": self.settings, "time": self.times, "weather": self.weathers}
-        return {words: (name, what) for name, table in tables.items() for words, what in table.items()}
+        told: dict[str, tuple[tuple[str, str], ...]] = {}
+        for name, table in tables.items():
+            for words, what in table.items():
+                told[words] = (*told.get(words, ()), (name, what))
+        return told
 
     @functools.cached_property
     def usual(self) -> tuple[str, str, str]:

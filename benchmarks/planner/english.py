@@ -5,7 +5,7 @@ ACTION_WORDS = {
     "standing": "stands stand standing stays stay comes come arrives arrive returns return meets meet sees see finds "
     "find greets greet stops stop joins join wakes wake talks talk waves wave discovers discover",
     "walking": "walks walk walking goes go going wanders wander strolls stroll travels travel follows follow climbs "
-    "climb leads marches steps moves enters",
+    "climb leads marches steps moves move enters",
     "waiting": "waits wait waiting",
     "looking around": "looks look looking searches search",
     "resting": "rests rest resting lies relaxes relax",
@@ -31,7 +31,7 @@ _VERBS = (
     "plants swims swings skates digs hides knocks points bows nods cries yawns whispers shouts cheers celebrates "
     "lifts drops rolls shares buys sells keeps turns becomes belongs remains learns teaches tries needs knows "
     "feels forgets remembers waters follows guards sneaks crawls hops skips swoops spots notices reaches passes "
-    "crosses leans hurts breaks fixes repairs wins loses"
+    "crosses leans hurts breaks fixes repairs wins loses invites"
 ).split()
 # Verbs that are no action of the world, in both forms of the present.
 VERBS = tuple(dict.fromkeys(form for verb in _VERBS for form in (verb, *_bases(verb))))
@@ -106,6 +106,20 @@ FORMS = {
     "next morning": "morning",
 }
 
+
+def _regular_pasts() -> dict[str, str]:
+    """ "sailed" -> "sails", for every verb in the third person."""
+    ends = {"ies": "ied", "ches": "ched", "shes": "shed", "sses": "ssed", "es": "ed", "s": "ed"}
+    # "A cat called Pip" calls nobody.
+    verbs = [verb for told in (*ACTION_WORDS.values(), " ".join(_VERBS)) for verb in told.split() if verb.endswith("s")]
+    verbs = [verb for verb in verbs if verb not in ("calls", "paints")]
+    return {
+        next(verb.removesuffix(end) + past for end, past in ends.items() if verb.endswith(end)): verb for verb in verbs
+    }
+
+
+FORMS = {**_regular_pasts(), **FORMS, "invited": "invites", "lost": "loses", "lets go": "drops", "let go": "drops"}
+
 SETTINGS = {
     "meadow": "meadow, meadows, grass, hill, hills, field, grassy field, grassy hill, lawn, park, garden, countryside",
     "forest": "forest, woods, wood, among the trees, between the trees, through the trees, forest clearing, "
@@ -115,7 +129,9 @@ SETTINGS = {
     "desert": "desert, dunes, dune, sand dunes, sand dune",
     "street": "street, streets, town, city, road, pavement, sidewalk, village",
     "room": "room, inside, indoors, living room, bedroom, kitchen, at home, in the house, in a house, inside the "
-    "house, into the house, inside a house, into a house, in the cottage, in a cottage, into the cottage",
+    "house, into the house, in her house, in his house, in their house, in its house, in her cottage, "
+    "in his cottage, in their cottage, in her room, in his room, into her house, into his house, inside a house, "
+    "into a house, in the cottage, in a cottage, into the cottage",
     "mountains": "mountains, mountain, peaks, peak, valley, mountain valley, among the mountains, below the peaks",
 }
 TIMES = {
@@ -128,7 +144,7 @@ TIMES = {
 }
 WEATHERS = {
     "clear": "clear sky, the sky is clear, under a clear sky, clear weather, sunny, sunshine, the sun comes out, "
-    "clear, the sky clears, in the sun, the sun shines",
+    "clear, the sky clears, in the sun, the sun shines, the sun is shining, sunny day",
     "rain": "rain, rainy, rains, raining, rainy day, rainstorm, storm, stormy, rainy weather, thunderstorm",
     "snowfall": "snowfall, snowy, snows, snowing, falling snow, in falling snow, snowy weather, snowstorm, blizzard, "
     "snowflakes",
@@ -144,7 +160,9 @@ FUNCTION_WORDS = (
     "than that the their them then there these they this those three through time to today together top toward "
     "towards two under underneath beneath below until up upon us very was way we well were when where which while "
     "who will with without would yes yet you your called named first second third last finally meanwhile several "
-    "best whose mother father brother sister winter summer spring autumn outdoors outside head shoulder shoulders am my "
+    "best whose mother father brother sister winter summer spring autumn outdoors outside head shoulder am my "
+    "shoulders every son daughter grandson baby joy foot fur feathers skin shell hair scales coat quietly happy sad "
+    "angry lonely "
     "too goodbye hello world story animals weather always everywhere nearby above alongside across sadly tired"
 ).split()
 

@@ -234,3 +234,180 @@ def test_verbs_tell_what_their_subjects_do():
 def test_any_story_that_names_somebody_shows_somebody_in_every_frame():
     told = cast("It is night. Nobody is there. Lina the cat comes. She leaves. It rains.")
     assert all(choice.shown for choice in told.choices)
+
+
+def frames(story):
+    """(place, {who: action}, relations) of every frame, with the story's names."""
+    reading = read_story(story, WORLD)
+    names = {f"#{number}": name for number, name in enumerate(reading.names, start=1)}
+    return [
+        (
+            choice.background,
+            {names.get(name, name): dict(choice.actions).get(name) for name in choice.shown},
+            {(names.get(a, a), relation, names.get(b, b)) for a, relation, b in choice.relations},
+        )
+        for choice in cast(story).choices
+    ]
+
+
+def last(story):
+    return frames(story)[-1]
+
+
+PAIR = "Lina is a red cat. Bo is a blue dog. Lina and Bo sit in the forest. "
+
+
+@pytest.mark.parametrize(
+    ("sentence", "place", "shown"),
+    [
+        ("Lina runs into the snow while Bo waits in a house.", "snow", {"Lina"}),
+        ("Lina walks to a house and goes inside, but Bo stays in front of it.", "forest", {"Bo", "house"}),
+        ("Bo reads a book while Lina walks off to the mountains.", "forest", {"Bo", "book"}),
+        ("Lina has left and Bo is here.", "forest", {"Bo"}),
+        ("Lina is not with Bo.", "forest", {"Bo"}),
+        ("Lina takes a ball and goes away.", "forest", {"Bo"}),
+    ],
+)
+def test_one_frame_shows_one_place_and_who_is_in_it(sentence, place, shown):
+    found = last(PAIR + sentence)
+    assert (found[0], set(found[1])) == (place, shown)
+
+
+def test_who_goes_back_meets_those_who_stayed():
+    told = frames(PAIR + "Lina walks to the beach. She sees a boat. She comes back and they sleep.")
+    assert [set(shown) for _, shown, _ in told[3:]] == [{"Lina"}, {"Lina", "boat"}, {"Lina", "Bo"}]
+    assert [place for place, _, _ in told[2:]] == ["forest", "beach", "beach", "forest"]
+
+
+def test_going_out_of_a_room_is_going_where_they_were():
+    assert [
+        place for place, _, _ in frames("In the snow Lina the cat sits. She sleeps in her house. She goes outside.")
+    ] == [
+        "snow",
+        "room",
+        "snow",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("story", "shown"),
+    [
+        ("Lina the cat waits for Bo.", {"Lina"}),
+        ("Lina is a cat who loves books.", {"Lina"}),
+        ("Lina the cat has lost her ball.", {"Lina"}),
+        ("Lina the cat sits. Bo the dog comes. Lina waits for Bo.", {"Lina", "Bo"}),
+    ],
+)
+def test_who_is_only_waited_for_or_loved_is_not_there(story, shown):
+    assert set(last(story)[1]) == shown
+
+
+def test_what_comes_and_goes_in_one_frame_is_seen_there_and_only_there():
+    told = frames("Bo the dog sits. Two rabbits hop by a house and the rabbits run away. Bo sleeps.")
+    assert set(told[1][1]) == {"Bo", "rabbit", "second rabbit", "house"}
+    assert set(told[2][1]) == {"Bo", "house"}
+
+
+@pytest.mark.parametrize(
+    ("before", "then", "action"),
+    [
+        ("sleeps", "Bo the dog wakes Lina", "standing"),
+        ("sleeps", "she reads a book", "standing"),
+        ("sleeps", "she holds a ball", "sleeping"),
+        ("sits", "she dances", "standing"),
+        ("sits", "she reads a book", "sitting"),
+        ("runs", "she throws a ball", "standing"),
+        ("runs", "Bo the dog sits", "running"),
+        ("walks", "she does not see a ball", "standing"),
+        ("sits", "she plays the drum", "standing"),
+    ],
+)
+def test_what_somebody_does_lasts_until_it_cannot(before, then, action):
+    assert last(f"Lina the cat {before}. Then {then}.")[1]["Lina"] == action
+
+
+@pytest.mark.parametrize(
+    ("sentence", "relation"),
+    [
+        ("Bo carries Lina on his back", ("Lina", "above", "Bo")),
+        ("Lina climbs onto Bo's back", ("Lina", "above", "Bo")),
+        ("Lina climbs onto a car", ("Lina", "above", "car")),
+        ("they sit side by side", ("Lina", "next to", "Bo")),
+        ("they sit next to each other", ("Lina", "next to", "Bo")),
+        ("Lina stands on the left", ("Lina", "left of", "Bo")),
+        ("beside Lina sits Bo", ("Bo", "next to", "Lina")),
+        ("beside Lina is a ball", ("ball", "next to", "Lina")),
+        ("Lina reads a book under a tree", ("Lina", "in front of", "tree")),
+        ("between two trees Lina sees a house", ("tree", "left of", "house")),
+        ("there is a boat and Lina sits in it", ("Lina", "behind", "boat")),
+        ("Lina stands under a street lamp", ("lamp", "above", "Lina")),
+    ],
+)
+def test_more_relations(sentence, relation):
+    assert relation in last(f"{PAIR}Now {sentence}.")[2]
+
+
+def test_a_hill_is_a_place_and_nothing_stands_above_it():
+    assert last(PAIR + "They eat a cake on top of a hill, Lina to the left of Bo.")[2] == {("Lina", "left of", "Bo")}
+
+
+def test_relations_last_while_nobody_moves():
+    told = frames("Lina the cat waits under an umbrella. Bo the dog runs past her. Lina walks. Bo sits.")
+    umbrella = ("umbrella", "above", "Lina")
+    assert [umbrella in relations for _, _, relations in told] == [True, True, False, False]
+
+
+def test_a_car_comes_along_with_its_driver():
+    place, shown, relations = last(
+        "Lina the cat sits in a car on the street. Bo the dog waits. They drive to the beach."
+    )
+    assert (place, set(shown)) == ("beach", {"Lina", "Bo", "car"})
+    assert ("Lina", "behind", "car") in relations
+
+
+@pytest.mark.parametrize(
+    ("story", "looks"),
+    [
+        ("Lina is a cat. Lina is pink and very large.", {"Lina": "a large pink cat"}),
+        ("Lina the cat has striped fur and a hat.", {"Lina": "a striped cat with a hat"}),
+        ("Lina is a cat. She walks through the forest with a backpack.", {"Lina": "a cat with a backpack"}),
+        ("Lina, a cat carrying a backpack, sits.", {"Lina": "a cat with a backpack"}),
+        ("Mr Fox is a fox with a crown. Mr Fox sits.", {"Mr Fox": "a fox with a crown"}),
+        ("A red cat sits. The cat, Lina, sleeps.", {"Lina": "a red cat"}),
+        ("A red cat comes. I am Lina, she says.", {"Lina": "a red cat"}),
+        ("A red cat comes. My name is Lina, says the cat.", {"Lina": "a red cat"}),
+        ("Two cats sit: Lina is red and Mo is blue.", {"Lina": "a red cat", "Mo": "a blue cat"}),
+        ("Lina and Mo are two small cats; Lina is red.", {"Lina": "a small red cat", "Mo": "a small cat"}),
+        ("At last Lina comes, a red cat in a hat.", {"Lina": "a red cat with a hat"}),
+        ("Sunny the cat sits. Then a ball hits Sunny.", {"Sunny": "a cat", "ball": "a ball"}),
+        ("Lina the cat has a star-shaped balloon.", {"Lina": "a cat", "balloon": "a balloon"}),
+    ],
+)
+def test_more_ways_to_tell_looks_and_names(story, looks):
+    assert cards(story) == looks
+
+
+def test_attire_is_told_apart_from_what_it_looks_like():
+    told = cast("Lina, a cat in a striped bow tie, waits for Bo.")
+    assert told.roles[0] == Role("#1", "cat", accessory="bow tie")
+    assert told.left_out == ("striped bowtie",)
+
+
+def test_what_finds_no_room_is_told_and_creatures_come_first():
+    told = cast("Lina the cat chases four balls. Bo the dog sits beside a lamp and the four balls.")
+    assert all(len(choice.shown) <= 5 for choice in told.choices)
+    assert "#2" in told.choices[1].shown
+    assert told.left_out
+
+
+@pytest.mark.parametrize(
+    ("story", "place"),
+    [
+        ("At night Lina the cat sits in the rain. She walks to the beach, where the sun is shining.", "beach"),
+        ("Lina the cat sits. After that it rains.", "meadow rain"),
+        ("Lina the cat sits. After the rain she sleeps.", "meadow"),
+        ("Lina the cat sleeps in her house.", "room"),
+    ],
+)
+def test_more_places(story, place):
+    assert last(story)[0] == place
