@@ -138,7 +138,8 @@ def _gauss_newton(
     weight = np.repeat(1 / np.square(1 + square / _REACH**2), 3)
     normal = jacobian.T @ (jacobian * weight[:, None])
     normal[np.diag_indices(4)] += 0.02 * normal.diagonal() + 1.0
-    return np.clip(-np.linalg.solve(normal, jacobian.T @ (weight * error[covered].reshape(-1))), -2, 2)
+    step = np.linalg.solve(normal, jacobian.T @ (weight * error[covered].reshape(-1)))
+    return np.clip(-step, -2, 2).astype(np.float64)
 
 
 class _Choice(NamedTuple):
