@@ -2,19 +2,21 @@
 
     .venv/bin/python benchmarks/bench_unet.py [--model sd15] [--items 4] [--rounds 5] [--profile]
 
-Works on a CUDA device when there is one (float16), else on the CPU (float32). Writes benchmarks/results/unet.json.
+Works on a CUDA device when there is one (float16), else on the CPU (float32, one thread, CPU time). Writes
+benchmarks/results/unet.json.
 Memory is not part of it: the entities have none here, so the step is regional attention and isolation.
 """
 
 import argparse
 import json
-import platform
 import statistics
+import sys
 import time
 from pathlib import Path
 from typing import Any
 
 HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE))
 
 
 def main() -> None:
@@ -29,6 +31,7 @@ def main() -> None:
 
     import torch
     from diffusers import UNet2DConditionModel
+    from side_by_side import machine
 
     from raccord import Entity, Frame, Item, Plan
     from raccord.sampler.conditioning import frame_conditioning
@@ -36,6 +39,8 @@ def main() -> None:
     from raccord.sampler.text import TextPool
 
     device = "cuda" if torch.cuda.is_available() else "cpu"
+    if device == "cpu":
+        torch.set_num_threads(1)
     dtype = torch.float16 if device == "cuda" else torch.float32
     shape = models[arguments.model]
     torch.manual_seed(0)
@@ -79,11 +84,12 @@ def main() -> None:
         moment = torch.tensor(500, device=device)
         if device == "cuda":
             torch.cuda.synchronize()
-        began = time.perf_counter()
+        clock = time.perf_counter if device == "cuda" else time.process_time
+        began = clock()
         unet(sample, moment, encoder_hidden_states=hidden, added_cond_kwargs=added, return_dict=False)
         if device == "cuda":
             torch.cuda.synchronize()
-        seconds = time.perf_counter() - began
+        seconds = clock() - began
         if planned:
             control.remove()
         return seconds
@@ -99,10 +105,9 @@ def main() -> None:
         "command": f"benchmarks/bench_unet.py --model {arguments.model} --items {arguments.items} "
         f"--rounds {arguments.rounds}",
         "model": arguments.model,
-        "device": torch.cuda.get_device_name() if device == "cuda" else platform.processor() or "cpu",
+        "device": torch.cuda.get_device_name() if device == "cuda" else "cpu",
         "dtype": str(dtype),
-        "threads": torch.get_num_threads(),
-        "torch": torch.__version__,
+        "machine": machine(),
         "plain_seconds": medians[False],
         "planned_seconds": medians[True],
         "ratio": medians[True] / medians[False],
