@@ -367,7 +367,8 @@ def _mutual(words: Sequence[str], at: int) -> bool:
     """ "Side by side", "next to each other" (which is read as "together")."""
     if list(words[at : at + 3]) == ["side", "by", "side"]:
         return words[at + 3 : at + 4] != ["with"]
-    return words[at] in ("beside", "to", "near", "by") and words[at + 1 : at + 2] == ["together"]
+    rest = list(words[at : at + 3])
+    return rest in (["next", "to", "together"], ["close", "to", "together"]) or rest[:2] == ["beside", "together"]
 
 
 def _carrier(words: Sequence[str], at: int, mentions: Sequence[Mention]) -> str | None:

@@ -86,7 +86,7 @@ def _opened(words: Sequence[str], at: int) -> bool:
     start = at - 1
     while start and words[start - 1] in _PLACING:
         start -= 1
-    return start == 0 or words[start - 1] in ("and", ",", "then")
+    return start == 0 or words[start - 1] in ("and", ",") or words[start - 1] in _ADVERBS
 
 
 def _acts(words: Sequence[str], at: int, world: World) -> bool:
@@ -96,7 +96,7 @@ def _acts(words: Sequence[str], at: int, world: World) -> bool:
     return at < len(words) and (words[at] in world.all_verbs or words[at] in _BE or words[at] in ("has", "not"))
 
 
-_ADVERBS = frozenset("also then now still soon both all just too slowly quickly happily quietly".split())
+_ADVERBS = frozenset("also then there now still soon both all just too slowly quickly happily quietly".split())
 
 
 _PREPOSITIONS = frozenset(
@@ -122,7 +122,7 @@ def coordinated(words: Sequence[str], mentions: Sequence[Mention], last: int, wo
             break
         chain.insert(0, mention)
     before = words[chain[0].start - 1] if chain[0].start else ""
-    if len(chain) > 1 and (before in _PREPOSITIONS or before in world.all_verbs):
+    if len(chain) > 1 and (before in _PREPOSITIONS or before in world.all_verbs or before in _BE):
         chain = chain[-1:]
     return tuple(dict.fromkeys(name for mention in chain for name in mention.who if mention.shown))
 
@@ -306,6 +306,9 @@ def _names_after(words: Sequence[str], phrase: Phrase) -> tuple[tuple[str, ...],
         at += 1
         if len(names) < phrase.count and words[at : at + 1] and words[at] in ("and", ","):
             at += 1
+    if len(names) == 1 < phrase.count:
+        # "Between two trees Lina sees a house": the trees have no name.
+        return (), phrase.end
     return tuple(names), at if names else phrase.end
 
 

@@ -334,7 +334,7 @@ def test_what_somebody_does_lasts_until_it_cannot(before, then, action):
         ("Lina climbs onto a car", ("Lina", "above", "car")),
         ("they sit side by side", ("Lina", "next to", "Bo")),
         ("they sit next to each other", ("Lina", "next to", "Bo")),
-        ("Lina stands on the left", ("Lina", "left of", "Bo")),
+        ("Lina stands on the left while Bo sleeps", ("Lina", "left of", "Bo")),
         ("beside Lina sits Bo", ("Bo", "next to", "Lina")),
         ("beside Lina is a ball", ("ball", "next to", "Lina")),
         ("Lina reads a book under a tree", ("Lina", "in front of", "tree")),
