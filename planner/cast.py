@@ -38,8 +38,6 @@ from raccord.planner.reading import Reading
 from raccord.planner.scene import MAX_BEINGS, MAX_ITEMS
 from raccord.planner.world import World
 
-# A frame of so many shows no things that were told of earlier only.
-_CROWD = 5
 # Place, relations, who is shown, what they do.
 Frame = tuple[str, tuple[Relation, ...], list[str], dict[str, str]]
 _ON_THE_WAY = ("walking", "running")
@@ -114,7 +112,8 @@ def cast_story(reading: Reading, world: World) -> Cast:
         relations = [relation for relation in relations if {relation[0], relation[2]} <= set(shown)][:MAX_RELATIONS]
         story.spoken(mentions, next((clause.subjects for clause in clauses if clause.subjects), ()))
         # Whoever came and went in this frame is not there in the next.
-        went = leaving(words, clauses, told.settings, shown, moved=told.moved)
+        went = leaving(words, clauses, told.settings, shown, moved=told.moved, afterwards=True)
+        went |= taken_along(words, mentions, clauses, went)
         rest = [name for name in shown if name not in went]
         story.around = rest if any(story.is_creature(name) for name in rest) else shown
         frames.append((world.place_of(*place), tuple(relations), shown, doing))
@@ -210,11 +209,7 @@ def _shown(
     if not mentions:
         stay = story.around
     kept = [name for name in story.roles if (name in stay or name in named) and name not in gone]
-    spare = [
-        name for name in kept if name not in named and not story.is_creature(name) and name not in story.recent[:3]
-    ]
-    while len(kept) >= _CROWD and spare:
-        kept.remove(spare.pop(0))
+    kept = _without_a_crowd(kept, named, story)
     if leavers and not any(story.is_creature(name) for name in kept):
         # Nobody left: whoever leaves is seen leaving.
         kept = [name for name in story.roles if name in kept or name in leavers]
@@ -227,6 +222,19 @@ def _shown(
         kept.remove(dropped)
         if dropped in named:
             story.left_out.append(dropped)
+    return kept
+
+
+def _without_a_crowd(kept: list[str], named: Sequence[str], story: Discourse) -> list[str]:
+    """Whoever finds room; things not spoken of go first, the longest not spoken of before others, a kind at a time."""
+    last = {name: place for place, name in enumerate(story.recent)}
+    while len(kept) > MAX_ITEMS:
+        spare = [name for name in kept if name not in named and not story.is_creature(name)]
+        if not spare:
+            break
+        oldest = max(spare, key=lambda name: last.get(name, len(last)))
+        kind = story.roles[oldest].kind
+        kept = [name for name in kept if name not in spare or story.roles[name].kind != kind]
     return kept
 
 

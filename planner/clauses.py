@@ -1,5 +1,6 @@
 """What the verbs and prepositions of a sentence say: who does what, who goes away, who stands where."""
 
+import itertools
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
@@ -78,6 +79,7 @@ _RELATIONS = tuple(
         ("underneath", "above", True, True),
     )
 )
+_CLOSE = ("of", "above", "below", "under", "behind", "beside", "near")
 # What is done with a thing shows where it is: (relation of the doer to it, or of it to the doer if swapped).
 _DOING = {
     **dict.fromkeys(("holds", "carries", "reads", "hugs", "pushes", "kicks"), ("next to", False)),
@@ -188,8 +190,10 @@ def leaving(
     around: Sequence[str],
     *,
     moved: bool,
+    afterwards: bool = False,
 ) -> set[str]:
-    """Who of those `around` goes away; whoever "runs off into the forest" is seen in the forest."""
+    """Who of those `around` goes away; whoever "runs off into the forest" is seen in the forest, and whoever does
+    something before, too, unless it is asked who is away `afterwards`."""
     gone: set[str] = set()
     for number, clause in enumerate(clauses):
         others = (other.at for other in clauses[number + 1 :] if other.subjects != clause.subjects)
@@ -201,7 +205,10 @@ def leaving(
         there = any(word in ("there", "here", "with") for word in rest) or clause.verb not in ("is", "are")
         if (goes and not clause.negated and clause.verb != "takes") or (absent and there):
             # "Leaves the room" is where they were.
-            later = any(clause.at + (3 if clause.verb in _LEAVING[:3] else 0) < at < end for at, _ in settings)
+            # "Catches the ball and runs away" is seen; the next frame is without her.
+            earlier = [c for c in clauses[:number] if c.subjects == clause.subjects and c.verb not in _ASLEEP]
+            shown = bool(earlier) and not earlier[-1].negated and not absent and not afterwards
+            later = shown or any(clause.at + (3 if clause.verb in _LEAVING[:3] else 0) < at < end for at, _ in settings)
             gone |= set(clause.subjects) if absent else set() if later else {*clause.subjects} & {*around}
         if stays and (moved or len(clauses) > 1):
             gone |= set(clause.subjects)
@@ -228,6 +235,7 @@ def taken_along(
 def excluded(words: Sequence[str], mentions: Sequence[Mention], around: Sequence[str], things: set[str]) -> set[str]:
     """Who is not there: "without Bo", "except for Bo"; if it was not there before, "waits for Bo", "loves books"."""
     gone = {name for m in mentions if m.start and words[m.start - 1] in ("without", "except") for name in m.who}
+    gone |= {name for m in mentions if words[m.start] == "no" for name in m.who}
     gone |= {name for m in mentions if m.start and words[m.start - 1] in _LEAVING[:3] for name in m.who} & things
     apart_from = (*_LIKED, *_LONGED_FOR)
     others = {
@@ -270,7 +278,9 @@ def apart(
         at = settings[0][0]
         goes = next(clause for clause in reversed(clauses) if clause.at < at and clause.subjects)
         others = [c for c in clauses if c.at < goes.at and c.subjects and not set(c.subjects) & set(goes.subjects)]
-        if others and not others[-1].negated and any(word in _AWAY[:2] for word in words[goes.at + 1 : at]):
+        away = any(word in _AWAY[:2] for word in words[goes.at + 1 : at])
+        joined = others and _is_own_sentence(words, others[-1].at, goes.at)
+        if others and not others[-1].negated and (away or (joined and goes.verb in (*_GOING, *_MOVING))):
             return before, set(goes.subjects)
     if len({what for _, what in settings}) < 2:
         return None
@@ -294,6 +304,12 @@ def goes_out(words: Sequence[str], clauses: Sequence[Clause]) -> bool:
         clause for clause in clauses if not clause.negated and clause.verb in (*_GOING, "steps", "play", "plays")
     )
     return any(words[clause.at + 1 : clause.at + 2] in (["outside"], ["out"], ["outdoors"]) for clause in outside)
+
+
+def _is_own_sentence(words: Sequence[str], first: int, second: int) -> bool:
+    """Whether what the second verb says goes on beside what the first one says ("Bo reads while Lina walks off")."""
+    between = words[first:second]
+    return any(a in ("while", "but") or (a, b) == (",", "and") for a, b in itertools.pairwise(between))
 
 
 def returning(words: Sequence[str], clauses: Sequence[Clause]) -> set[str]:
@@ -346,7 +362,8 @@ def relations_told(
             found += _pairs(_subjects(words, at, mentions, clauses, taken, inside), "behind", inside, False)
         elif list(words[at : at + 2]) == ["on", "the"] and _side(words, at + 2):
             who = _subjects(words, at, mentions, clauses, taken, ())[:1]
-            others = [name for mention in mentions if mention.shown for name in mention.who if name not in who]
+            named = [name for mention in mentions if mention.shown for name in mention.who if name[0] == "#"]
+            others = [name for name in named if name not in who]
             found += _pairs(who, f"{words[at + 2]} of", others[:1], False)
         at += 1
     for clause in clauses:
@@ -419,6 +436,10 @@ def _subjects(
         clause = next((clause for clause in clauses if clause.at == used.start - 1), None)
         if clause is not None and clause.subjects:
             return clause.subjects
+    placed = [clause for clause in clauses if clause.at < at and clause.subjects]
+    if used is not None and placed and words[used.start - 1 : used.start] and words[used.start - 1] in _CLOSE:
+        # "Sits above Bo on a tree": Bo does not.
+        return placed[-1].subjects
     while place > 0 and (place - 1 in taken or words[place - 1] in _ADVERBS or words[place - 1] in ("?", ",")):
         if any(mention.end == place for mention in mentions):
             break

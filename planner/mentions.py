@@ -12,6 +12,8 @@ from raccord.planner.world import World
 _OWNERS = {"her": "she", "his": "he", "its": "it"}
 _GROUP = ("they", "them", "both", "everyone", "everybody", "friends", "animals")
 _DRESSING = ("wears", "wear", "wearing", "has", "have", "gets", "on", "carries", "carry")
+_ARTICLES = ("a", "an", "the")
+_GIVING = ("gives", "give", "brings", "bring", "buys", "hands", "lends")
 _UNDRESSING = ("takes", "take", "loses", "removes")
 _BE = ("is", "are")
 _ORDINALS = ("", "", "second", "third", "fourth", "fifth")
@@ -132,11 +134,15 @@ def _mention(
 ) -> Mention | None:
     word = words[at]
     following = words[at + 1] if at + 1 < len(words) else ""
-    if following == "name" and word != "my" and words[at + 2 : at + 3] == ["is"] and words[at + 3 : at + 4]:
-        owner = story.pronoun(_OWNERS.get(word, "it"), mentions, ())
-        if owner and not owner[0].startswith("#") and words[at + 3].startswith("#"):
-            story.name(owner[0], words[at + 3])
-            return Mention(at, at + 4, (words[at + 3],))
+    # "Its name is", "whose name is"; "the bunny's name is" has lost its "'s".
+    at_name = at if word == "name" else at + 1
+    if list(words[at_name : at_name + 2]) == ["name", "is"] and word != "my" and words[at_name + 2 : at_name + 3]:
+        owner = mentions[-1].who if mentions and word in ("whose", "name") else ()
+        owner = owner or story.pronoun(_OWNERS.get(word, "it"), mentions, ())
+        name = words[at_name + 2]
+        if owner and not owner[0].startswith("#") and name.startswith("#"):
+            story.name(owner[0], name)
+            return Mention(at, at_name + 3, (name,))
     told = at + 2 if (word, following) == ("i", "am") else at + 3
     introduces = (word, following) == ("i", "am") or list(words[at : at + 3]) == ["my", "name", "is"]
     if introduces and words[told : told + 1] and words[told].startswith("#") and words[told] not in story.roles:
@@ -153,6 +159,10 @@ def _mention(
         return Mention(at, at + 2, tuple(name for name in story.creatures_around(mentions) if name not in owner))
     if word.startswith("#"):
         return _named(words, at, story)
+    denied = noun_phrase(words, at + 1, story.world) if word == "no" else None
+    if denied is not None:
+        kind = story.world.kinds[denied.noun]
+        return Mention(at, denied.end, tuple(n for n in story.around if story.roles[n].kind == kind), shown=False)
     phrase = noun_phrase(words, at, story.world)
     if phrase is not None and at and words[at - 1] == "without" and not phrase.definite:
         return Mention(at, phrase.end, (), shown=False)
@@ -334,6 +344,15 @@ def _looks_told(
     """Learn from "is red", "are two cats", "wears a hat", "loses his hat" at `at`; returns where it ends."""
     word = words[at]
     before = words[at - 1] if at else ""
+    told, end, missing = worn(words, at, story.world)
+    if end is not None and told.accessory and word in (*_ARTICLES, *_OWNERS):
+        # "Gives the frog a hat" dresses the frog; a hat that is only found cannot be shown.
+        given = mentions and mentions[-1].end == at and any(word in _GIVING for word in words[:at])
+        for name in mentions[-1].who if given else ():
+            story.roles[name] = story.roles[name].with_looks(told)
+        wearing = any(role.accessory == told.accessory for role in story.roles.values())
+        story.left_out += missing if wearing else [told.accessory]
+        return end
     if not subject:
         return at + 1
     if word in _BE:
