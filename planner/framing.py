@@ -79,16 +79,21 @@ class Arrangement(NamedTuple):
     boxes: tuple[Box, ...]
 
 
-def staged(scene: Scene, world: World) -> Scene:
+def staged(scene: Scene, world: World, *, written: Scene | None = None) -> Scene:
     """The scene with the natural proportions of its world: every frame gets that of its `arrangements` which is nearest
     to the boxes the model chose.
+
+    Args:
+        scene: a repaired scene.
+        written: what the model wrote before its boxes were repaired; None where that is `scene`.
 
     The model decides who stands left of whom, how close the camera is and whether a crowd stands in two rows; every
     relation of a repaired scene holds and nothing overlaps more than before. A frame whose relations leave no room for
     any arrangement stays as it is.
     """
     cards = {being.name: being.card for being in scene.entities}
-    return scene.model_copy(update={"frames": tuple(_staged(shot, cards, world) for shot in scene.frames)})
+    shots = zip(scene.frames, (written or scene).frames, strict=True)
+    return scene.model_copy(update={"frames": tuple(_staged(shot, own, cards, world) for shot, own in shots)})
 
 
 def arrangements(shot: Shot, cards: Mapping[str, str], world: World) -> list[Arrangement]:
@@ -126,16 +131,18 @@ def natural_size(card: str, action: str, count: int, world: World, scale: float 
     return round(width), round(height)
 
 
-def _staged(shot: Shot, cards: Mapping[str, str], world: World) -> Shot:
+def _staged(shot: Shot, written: Shot, cards: Mapping[str, str], world: World) -> Shot:
     found = arrangements(shot, cards, world)
     if not found:
         return shot
+    own = {item.entity: inside(item.box) for item in written.items}
+    chosen = [own.get(item.entity, item.box) for item in shot.items]
 
     def distance(arrangement: Arrangement) -> int:
         # Columns are no part of it: the order of the items has decided them.
         return sum(
-            abs(box[2] - item.box[2]) + abs(box[3] - item.box[3]) + abs(box[1] + box[3] - item.box[1] - item.box[3])
-            for box, item in zip(arrangement.boxes, shot.items, strict=True)
+            abs(box[2] - own[2]) + abs(box[3] - own[3]) + abs(box[1] + box[3] - own[1] - own[3])
+            for box, own in zip(arrangement.boxes, chosen, strict=True)
         )
 
     boxes = min(found, key=distance).boxes

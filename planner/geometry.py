@@ -19,7 +19,7 @@ MAX_OVERLAP = 0.1
 MAX_DEPTH_OVERLAP = 0.4
 _GROUND = 30
 # Where the rear one of two rows stands.
-_REAR_GROUND = 20
+REAR_GROUND = 20
 _NEXT_TO_GAP = 6
 _STEP_BACK = 5
 _DEPTH = ("behind", "in front of")
@@ -121,7 +121,7 @@ def arrange(sizes: Sequence[Size], constraints: Sequence[Constraint], *, rows: i
 def _in_two_rows(order: Sequence[int], sizes: Sequence[Size]) -> list[Box] | None:
     """Every second item in the rear; None where a row is too wide."""
     boxes: dict[int, Box] = {}
-    for feet, row in ((_GROUND, order[::2]), (_REAR_GROUND, order[1::2])):
+    for feet, row in ((_GROUND, order[::2]), (REAR_GROUND, order[1::2])):
         free = GRID - sum(sizes[i][0] for i in row)
         if free < 0:
             return None

@@ -4,6 +4,7 @@ import functools
 import hashlib
 import importlib.util
 import json
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -129,8 +130,6 @@ class LanguageModel:
         Raises:
             LanguageModelError: the prompt fills the context, or the document was not finished within the bounds.
         """
-        from transformers import GenerationConfig
-
         # A chat template has written the special tokens already; a bare prompt needs those of the tokenizer.
         read = self.tokenizer(prompt, return_tensors="pt", add_special_tokens=not self.tokenizer.chat_template)
         length = read["input_ids"].shape[1]
@@ -139,29 +138,39 @@ class LanguageModel:
             raise LanguageModelError(
                 f"story: {length} tokens leave no room in the model's context of {self.context}; shorten the story"
             )
-        guide = _Guide(self._vocabulary, schema, length, limit, key, progress)
-        end = self.tokenizer.eos_token_id
-        config = GenerationConfig(
-            max_new_tokens=limit,
-            max_time=max_seconds,
-            do_sample=False,
-            eos_token_id=end,
-            pad_token_id=end if self.tokenizer.pad_token_id is None else self.tokenizer.pad_token_id,
-        )
-        output: Any = self.model.generate(  # pyright: ignore[reportCallIssue]
-            input_ids=read["input_ids"],
-            attention_mask=read["attention_mask"],
-            generation_config=config,
-            logits_processor=[guide],
-        )
-        tokens = output[0, length:].tolist()
-        written = [token for token in tokens if token != end]
-        if not guide.complete(tokens):
+        guide = _Guide(self._vocabulary, schema, key, self.tokenizer.eos_token_id)
+        self._decode(read["input_ids"].to(self.model.device), guide, limit, max_seconds, progress)
+        if not guide.complete:
             raise LanguageModelError(
-                f"the model had not finished its scene after {len(tokens)} tokens (at most {limit} tokens and "
+                f"the model had not finished its scene after {len(guide.tokens)} tokens (at most {limit} tokens and "
                 f"{max_seconds:g} s are allowed); tell a shorter story or use another model"
             )
-        return Written(str(self.tokenizer.decode(written)), len(written))
+        return Written(str(self.tokenizer.decode(guide.tokens)), len(guide.tokens))
+
+    def _decode(
+        self,
+        pending: "torch.Tensor",
+        guide: "_Guide",
+        limit: int,
+        max_seconds: float,
+        progress: Callable[[int, int], None] | None,
+    ) -> None:
+        """Let the model write where the schema leaves a choice; what it forces is read by the model at once, in one
+        pass with the choice before it."""
+        import torch
+
+        deadline = time.monotonic() + max_seconds
+        cache: Any = None
+        forced: list[int] = []
+        while not guide.complete and len(guide.tokens) < limit and time.monotonic() < deadline:
+            with torch.no_grad():
+                more = torch.tensor([forced], dtype=pending.dtype, device=pending.device)
+                found: Any = self.model(input_ids=torch.cat([pending, more], 1), past_key_values=cache, use_cache=True)
+            cache = found.past_key_values
+            chosen, forced = guide.choose(found.logits[0, -1]), guide.forced()
+            pending = torch.tensor([[chosen]], dtype=pending.dtype, device=pending.device)
+            if progress is not None:
+                progress(min(len(guide.tokens), limit), limit)
 
 
 def _matcher(vocabulary: Any, schema: dict[str, Any]) -> Any:
@@ -179,38 +188,37 @@ def _matcher(vocabulary: Any, schema: dict[str, Any]) -> Any:
 
 
 class _Guide:
-    """A logits processor that forbids every token that would leave the schema; with a key it also draws.
+    """Follows a document token by token, forbids what would leave its schema, and with a key draws.
 
     The largest of logits / temperature + Gumbel noise is a draw from their softmax (Gumbel 1954; Maddison, Tarlow,
-    Minka, "A* Sampling", 2014), so greedy decoding of what comes out is sampling, without a generator.
+    Minka, "A* Sampling", 2014), so taking the largest of what comes out is sampling, without a generator.
     """
 
-    def __init__(
-        self,
-        vocabulary: Any,
-        schema: dict[str, Any],
-        prompt: int,
-        limit: int,
-        key: tuple[int, int] | None,
-        progress: Callable[[int, int], None] | None,
-    ):
+    def __init__(self, vocabulary: Any, schema: dict[str, Any], key: tuple[int, int] | None, end: int | None):
         self._matcher = _matcher(vocabulary, schema)
-        self._read, self._limit, self._progress = prompt, limit, progress
-        self._prompt, self._key = prompt, key
+        self._key, self._end = key, end
+        self.tokens: list[int] = []
+        self.complete = False
 
-    def __call__(self, input_ids: "torch.Tensor", scores: "torch.Tensor") -> "torch.Tensor":
+    def choose(self, scores: "torch.Tensor") -> int:
+        """The next token of the document, of scores [vocabulary]."""
         import numpy as np
         import torch
 
-        self._follow(input_ids[0, self._read :].tolist())
-        self._read = input_ids.shape[1]
-        if self._progress is not None:
-            self._progress(self._read - self._prompt, self._limit)
         bits = np.unpackbits(np.frombuffer(self._matcher.compute_bitmask(), np.uint8), bitorder="little")
-        allowed = torch.from_numpy(bits[: scores.shape[1]].astype(bool)).to(scores.device)
+        allowed = torch.from_numpy(bits[: scores.shape[0]].astype(bool)).to(scores.device)
         if self._key is not None:
-            scores = scores.double() / _TEMPERATURE + self._gumbel(scores.shape[1]).to(scores.device)
-        return scores.masked_fill(~allowed, float("-inf"))
+            scores = scores.double() / _TEMPERATURE + self._gumbel(scores.shape[0]).to(scores.device)
+        token = int(scores.masked_fill(~allowed, float("-inf")).argmax())
+        self._follow(token)
+        return token
+
+    def forced(self) -> list[int]:
+        """The tokens that have to follow, which are now part of the document."""
+        tokens = [] if self.complete else self._matcher.compute_ff_tokens()
+        for token in tokens:
+            self._follow(token)
+        return tokens
 
     def _gumbel(self, count: int) -> "torch.Tensor":
         """Standard Gumbel noise float64 [count], a function of the key and of the place in the document."""
@@ -220,24 +228,19 @@ class _Guide:
 
         assert self._key is not None
         seed, sample = self._key
-        normal = gaussian(seed, "proposal", [sample], [self._read - self._prompt], (1, 1, count))
+        normal = gaussian(seed, "proposal", [sample], [len(self.tokens)], (1, 1, count))
         # |normal| ends at 6.24, so neither logarithm meets 0.
         return -torch.log(-torch.log(torch.special.ndtr(normal.flatten().double())))
 
-    def _follow(self, tokens: list[int]) -> None:
-        for token in tokens:
-            if not self._matcher.is_stopped() and not self._matcher.consume_token(token):
+    def _follow(self, token: int) -> None:
+        if token != self._end:
+            if not self._matcher.consume_token(token):
                 raise LanguageModelError(f"llguidance refused token {token}: {self._matcher.get_error()}")
-
-    def complete(self, tokens: list[int]) -> bool:
-        """Whether all tokens written form a whole document."""
-        self._follow(tokens[self._read - self._prompt :])
-        return self._matcher.is_stopped() or self._matcher.is_accepting()
+            self.tokens.append(token)
+        self.complete = token == self._end or self._matcher.is_stopped()
 
 
-def load_language_model(
-    folder: Path, *, adapters: Sequence[str] = (), quantise: str | None = None
-) -> LanguageModel:
+def load_language_model(folder: Path, *, adapters: Sequence[str] = (), quantise: str | None = None) -> LanguageModel:
     """Load a folder of `save_pretrained` (safetensors only, no remote code, nothing from the network).
 
     Args:

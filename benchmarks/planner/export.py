@@ -2,8 +2,11 @@
 manifest."""
 
 import json
+import sys
 import tempfile
 from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 import corpus
 import torch

@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from raccord.planner.framing import arrangements
-from raccord.planner.geometry import MAX_OVERLAP, Constraint, holds, inside, overlap, overlap_allowed
+from raccord.planner.geometry import MAX_OVERLAP, REAR_GROUND, Constraint, holds, inside, overlap, overlap_allowed
 from raccord.planner.looks import card_looks
 from raccord.planner.scene import GRID, Placed, Scene, Shot
 from raccord.planner.world import World
@@ -158,7 +158,7 @@ def score_layout(plan: Plan, written: Scene, truth: Scene, sizes: Sequence[str],
             right["crowd_overlap_as_written"] += shared
             count["crowd_apart_as_written"] += 1
             count["crowd_overlap_as_written"] += 1
-        right["crowd_in_two_rows"] += bool(same) and all(one.rows == 2 for one in same)
+        right["crowd_in_two_rows"] += any(item.box[1] + item.box[3] == REAR_GROUND for item in items)
         count["crowd_in_two_rows"] += 1
         right["crowd_box_area"] += sum(item.box[2] * item.box[3] for item in items)
         count["crowd_box_area"] += len(items) * GRID * GRID

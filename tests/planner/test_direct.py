@@ -264,7 +264,7 @@ def test_gumbel_draws_have_the_probabilities_of_the_softmax(world_model):
     counts = torch.zeros(4)
     for sample in range(1, 2001):
         guide = object.__new__(language_model._Guide)
-        guide._key, guide._read, guide._prompt = (3, sample), 0, 0
+        guide._key, guide.tokens = (3, sample), []
         counts[(logits[0].double() / language_model._TEMPERATURE + guide._gumbel(4)).argmax()] += 1
     wanted = torch.softmax(logits[0] / language_model._TEMPERATURE, 0)
     # Five standard deviations of a binomial count.
