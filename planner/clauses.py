@@ -360,7 +360,7 @@ def relations_told(
         elif words[at] in _IN and _is_any(starts.get(at + 1), VEHICLES, kinds):
             inside = starts[at + 1].who
             found += _pairs(_subjects(words, at, mentions, clauses, taken, inside), "behind", inside, False)
-        elif list(words[at : at + 2]) == ["on", "the"] and _side(words, at + 2):
+        elif words[at] in ("on", "from") and words[at + 1 : at + 2] == ["the"] and _side(words, at + 2):
             who = _subjects(words, at, mentions, clauses, taken, ())[:1]
             named = [name for mention in mentions if mention.shown for name in mention.who if name[0] == "#"]
             others = [name for name in named if name not in who]

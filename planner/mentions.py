@@ -143,6 +143,13 @@ def _mention(
         if owner and not owner[0].startswith("#") and name.startswith("#"):
             story.name(owner[0], name)
             return Mention(at, at_name + 3, (name,))
+    if word in ("named", "called") and following.startswith("#") and following not in story.roles:
+        # "It is called Shadow", "the puppy, now called Sunny".
+        behind = mentions[-1] if mentions and "and" not in words[mentions[-1].end : at] else None
+        close = behind is not None and at - behind.end <= 2 and len(behind.who) == 1
+        if behind is not None and close and not behind.who[0].startswith("#"):
+            story.name(behind.who[0], following)
+            return Mention(at, at + 2, (following,))
     told = at + 2 if (word, following) == ("i", "am") else at + 3
     introduces = (word, following) == ("i", "am") or list(words[at : at + 3]) == ["my", "name", "is"]
     if introduces and words[told : told + 1] and words[told].startswith("#") and words[told] not in story.roles:

@@ -17,6 +17,7 @@ _SENTENCE_END = re.compile(r"[.!?…。\uff01\uff1f]+[\"'\u201d\u2019)\]]*(?=\s|
 _LINE_END = re.compile(_SENTENCE_END.pattern.replace(r"(?=\s|$)", "$"))
 _TOKEN = re.compile(r"[^\W\d_]+(?:['\u2019][^\W\d_]+)*|\d+|,")
 _CLAUSE_END = re.compile(";")
+_PAUSE = re.compile(r":(?!\d)|\s[-\u2013\u2014]+\s|\u2014")
 # "A star-shaped balloon" is no star.
 _COMPOUND = re.compile(r"([^\W\d_]+)-(shaped|like|sized|coloured|colored|eyed|haired|tailed|footed)\b")
 _POSSESSIVE = re.compile(r"['\u2019]s?$")
@@ -31,7 +32,8 @@ _NEVER_NAMES = frozenset(
     "finally first for from he her here his how i if in it its last later let long many meanwhile my next no "
     "nobody not now of on once one or our out over perhaps she so some somebody someone soon still suddenly "
     "that the their then there these they this those three to today together tomorrow two under until up we "
-    "what when where which while who why with yesterday yet you your".split()
+    "what when where which while who why with yesterday yet you your "
+    "monday tuesday wednesday thursday friday saturday sunday christmas easter".split()
 )
 
 
@@ -107,12 +109,14 @@ def _named_like_places(story: str, world: World) -> frozenset[str]:
     inside: set[str] = set()
     small: set[str] = set()
     for sentence in (part for text in split_story(story) for part in _sentences(text)):
-        for at, token in enumerate(_TOKEN.findall(sentence)):
+        tokens = _TOKEN.findall(sentence)
+        for at, token in enumerate(tokens):
             word = _POSSESSIVE.sub("", token) or token
             if not word[0].isupper() or word[1:] != word[1:].lower():
                 small.add(word.lower())
             elif word.lower() in world.place_words and word.lower() not in _NEVER_NAMES:
-                found[word] = found.get(word, 0) + 1
+                named = at > 0 and tokens[at - 1] in ("named", "called", "am")
+                found[word] = found.get(word, 0) + (2 if named else 1)
                 inside |= {word} if at else set()
     return frozenset(word for word in inside if found[word] > 1 and word.lower() not in small)
 
@@ -132,7 +136,7 @@ class _Reader:
         """The normalised sentence."""
         words: list[str] = []
         previous_was_name = False
-        tokens = self._folded(_TOKEN.findall(_COMPOUND.sub(r"\1\2", _CLAUSE_END.sub(" and ", text))))
+        tokens = self._folded(_TOKEN.findall(_COMPOUND.sub(r"\1\2", _PAUSE.sub(" , ", _CLAUSE_END.sub(" and ", text)))))
         for at, token in enumerate(tokens):
             word = _POSSESSIVE.sub("", token) or token
             owns = word != token
