@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from raccord.planner.geometry import MAX_DEPTH_OVERLAP, MAX_OVERLAP, MIN_HEIGHT, MIN_WIDTH
 from raccord.planner.scene import GRID
-from raccord.sampler.plan import Frame, Item, Plan, PlanError, read_plan
+from raccord.sampler.plan import Entity, Frame, Item, Plan, PlanError, read_plan
 
 # Whoever has so many mends these first.
 MAX_WARNINGS = 200
@@ -56,22 +56,27 @@ def _warnings(plan: Plan, document: Any) -> Iterator[Finding]:
     at = {entity["id"]: index for index, entity in enumerate(document.get("entities", ()))}
     names = {entity.id: f'"{entity.name or entity.id}"' for entity in plan.entities}
     seen = {item.entity for frame in plan.frames for item in frame.items}
-    first: dict[str, str] = {}
+    first: dict[str, Entity] = {}
     for entity in sorted(plan.entities, key=lambda entity: at[entity.id]):
         pointer = f"/entities/{at[entity.id]}"
         if entity.id not in seen:
             yield Finding(pointer, f"{names[entity.id]} is in no frame, so nobody will see it")
         looks = entity.card.casefold()
-        if looks in first:
-            twin = names[first[looks]]
+        if looks in first and not _counted(entity, first[looks]):
+            twin = names[first[looks].id]
             yield Finding(pointer, f"{names[entity.id]} has the looks of {twin}; nobody can tell them apart")
-        first.setdefault(looks, entity.id)
+        first.setdefault(looks, entity)
     cards = {entity.id: entity.card for entity in plan.entities}
     for index, frame in enumerate(plan.frames):
         where = f'frame {index + 1} "{frame.id}"'
         placed = {item["entity"]: place for place, item in enumerate(document["frames"][index].get("items", ()))}
         for pointer, text in _of_frame(frame, placed, names, cards):
             yield Finding(f"/frames/{index}{pointer}", f"{where}: {text}")
+
+
+def _counted(*entities: Entity) -> bool:
+    """Whether these are called by what they are ("balloon", "second balloon"), so that there are just several."""
+    return all(_words(one.name or one.id) & _words(one.card.partition(" with ")[0].split()[-1]) for one in entities)
 
 
 def _of_frame(frame: Frame, placed: dict[str, int], names: dict[str, str], cards: dict[str, str]) -> Iterator[Finding]:

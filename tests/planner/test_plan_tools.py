@@ -118,6 +118,16 @@ def test_pointers_are_into_the_file_whatever_its_order(written):
     assert "/entities/1" in pointers
 
 
+def test_several_of_a_kind_are_no_fault(written):
+    def three(document):
+        for n in range(2):
+            document["entities"].append({"id": f"lamp-{n}", "card": document["entities"][1]["card"]})
+            document["frames"][0]["items"].append({"entity": f"lamp-{n}", "box": [0.3 * n, 0, 0.3 * n + 0.2, 0.3]})
+        document["frames"][0]["items"][:2] = []
+
+    assert not [text for text in told(written(three)) if "tell them apart" in text]
+
+
 def test_touching_is_no_fault_when_it_is_meant(written):
     def touch(document):
         document["frames"][0]["items"][1].update(box=[0.3, 0.3, 0.7, 0.9], interacts=["fox"])
