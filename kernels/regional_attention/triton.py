@@ -122,6 +122,18 @@ def _attend(
     tl.store(out_base + out_offs, found.to(out_ptr.dtype.element_ty), mask=mask)
 
 
+def constants(head_width: int, *, joint: bool, lse: bool) -> dict[str, Any]:
+    """What a variant of the kernel is compiled for."""
+    depth = max(16, triton.next_power_of_2(head_width))
+    sizes = {"D": head_width, "DEPTH": depth, "ROWS": _TILE[0], "COLUMNS": _TILE[1], "TOKENS": _TOKENS}
+    return {**sizes, "JOINT": joint, "LSE": lse}
+
+
+def options(head_width: int) -> dict[str, Any]:
+    """How it is compiled. Sums of a wide head do not fit the registers of four warps."""
+    return {"num_warps": 4 if head_width <= 64 else 8, "num_stages": 2, "enable_fp_fusion": True}
+
+
 def regional_attention(
     query: Tensor,
     key: Tensor,
@@ -166,15 +178,7 @@ def regional_attention(
             *key.stride()[:2],
             *value.stride()[:2],
             scale,
-            D=head_width,
-            DEPTH=max(16, triton.next_power_of_2(head_width)),
-            ROWS=_TILE[0],
-            COLUMNS=_TILE[1],
-            TOKENS=_TOKENS,
-            JOINT=combine == "joint",
-            LSE=return_lse,
-            num_warps=4,
-            num_stages=2,
-            enable_fp_fusion=True,
+            **constants(head_width, joint=combine == "joint", lse=return_lse),
+            **options(head_width),
         )
     return out, lse.mean(1) if return_lse else None
