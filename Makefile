@@ -19,12 +19,13 @@ BUILT_FROM := pyproject.toml CMakeLists.txt $(wildcard csrc/*)
 export PYTHONSAFEPATH := 1
 export HF_HUB_OFFLINE := 1
 
-.PHONY: help story test lint stage stage-report clean
+.PHONY: help story test lint bench stage stage-report clean
 
 help:
 	echo "make story   set up, then draw examples/story.txt into $(OUT)"
 	echo "make test    set up, then run the tests"
 	echo "make lint    set up, then check style and types"
+	echo "make bench   set up, then time the kernels on the CPU, one thread, and write benchmarks/RESULTS.md"
 	echo "make stage   set up, then train the embedded model from nothing (CONFIG=h200 on a GPU); resumes"
 	echo "make stage-report   set up, then measure the embedded model and write benchmarks/RESULTS.md"
 	echo "make clean   remove .venv and everything built"
@@ -41,6 +42,14 @@ lint: $(VENV)/test.stamp
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright
+
+bench: export OMP_NUM_THREADS=1
+bench: $(VENV)/test.stamp
+	$(BIN)/python -P benchmarks/bench_guided_step.py
+	$(BIN)/python -P benchmarks/bench_regional_attention.py
+	$(BIN)/python -P benchmarks/bench_entity_attention.py
+	$(BIN)/python -P benchmarks/bench_unet.py --rounds 3
+	$(BIN)/python -P benchmarks/results.py
 
 stage: $(VENV)/test.stamp
 	$(BIN)/python -P benchmarks/stage/make.py --config $(CONFIG) --workers $$(nproc)

@@ -115,8 +115,11 @@ def side_by_side(found: Found) -> str:
             )
             rows.append([*(row[name] for name in given), who, f"{one['median_us']:.0f}", f"{one['min_us']:.0f}", speed])
     machine = found["machine"]
+    able = f" ({', '.join(machine['levels'])})" if "levels" in machine else ""
+    made = f", commit {machine['commit']}" if "commit" in machine else ""
     note = (
-        f"{machine['cpu']}, torch {machine['torch']}, {machine['threads']} thread(s), load {machine['load'][0]:.1f}. "
+        f"{machine['cpu']}{able}{made}, torch {machine['torch']}, {machine['threads']} thread(s), "
+        f"load {machine['load'][0]:.1f}. "
         "CPU time; the last column is their time over raccord's, median of rounds and quartiles."
     )
     return table([*given, "who", "median us", "min us", "raccord is faster by"], rows) + "\n\n" + note
@@ -157,6 +160,7 @@ SECTIONS: list[tuple[str, str, str, Callable[[Found], str]]] = [
         side_by_side,
     ),
     ("entity_attention", "Entity attention beside SDPA", "benchmarks/bench_entity_attention.py", side_by_side),
+    ("unet", "A planned UNet step beside the plain one", "benchmarks/bench_unet.py", anything),
 ]
 
 
@@ -165,7 +169,8 @@ def main() -> None:
     parts = [
         "# Results",
         "Written by `benchmarks/results.py` from the JSON files in `benchmarks/results/`; each section names the "
-        "command that makes its file. All figures are from 2 shared CPU cores (AVX2) without a GPU; absolute times "
+        "command that makes its file. All figures are from 2 shared CPU cores without a GPU, "
+        "some with AVX2, some with AVX-512 and AMX; absolute times "
         "there vary by tens of per cent between runs. GPU rows are open: no GPU was at hand.",
     ]
     for name, title, command, write in SECTIONS:

@@ -1,4 +1,4 @@
-"""Regional attention in Triton: its error beside the reference's, in the interpreter, and what it compiles to, without a GPU."""
+"""Regional attention in Triton, without a GPU: its error in the interpreter, and what it compiles to."""
 
 import importlib.util
 import json
