@@ -206,7 +206,7 @@ def leaving(
         if (goes and not clause.negated and clause.verb != "takes") or (absent and there):
             # "Leaves the room" is where they were.
             # "Catches the ball and runs away" is seen; the next frame is without her.
-            earlier = [c for c in clauses[:number] if c.subjects == clause.subjects and c.verb not in _ASLEEP]
+            earlier = [c for c in clauses[:number] if c.subjects == clause.subjects and c.verb not in (*_ASLEEP, "?")]
             shown = bool(earlier) and not earlier[-1].negated and not absent and not afterwards
             later = shown or any(clause.at + (3 if clause.verb in _LEAVING[:3] else 0) < at < end for at, _ in settings)
             gone |= set(clause.subjects) if absent else set() if later else {*clause.subjects} & {*around}

@@ -5,6 +5,7 @@ A diffusion model draws what has enough cells; a box of a quarter of the frame i
 order, shot size and rows, and gives everything the sides it is drawn with.
 """
 
+import itertools
 from collections.abc import Mapping
 from typing import NamedTuple
 
@@ -157,10 +158,11 @@ def _alone(item: Placed, size: tuple[int, int]) -> Box:
 
 
 def _aloft(boxes: list[Box], number: int, constraints: list[Constraint]) -> list[Box]:
-    """The boxes with one of them as high as its relations let it be."""
-    for row in _ALOFT:
-        left, top, width, height = boxes[number]
-        raised = [*boxes[:number], (left, min(top, row), width, height), *boxes[number + 1 :]]
+    """The boxes with one of them as high as its relations let it be, beside its column if there is no room above."""
+    left, top, width, height = boxes[number]
+    columns = sorted(range(GRID - width + 1), key=lambda column: (abs(column - left), column))
+    for row, column in itertools.product(_ALOFT, columns):
+        raised = [*boxes[:number], (column, min(top, row), width, height), *boxes[number + 1 :]]
         if faults(raised, constraints) == ([], []):
             return raised
     return boxes
