@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from raccord.planner import language_model
 from raccord.planner.direct import propose
 from raccord.planner.embedded import MANIFEST, EmbeddedModelError, check_folder, embedded_model, manifest
 from raccord.planner.language_model import load_language_model
@@ -80,3 +81,16 @@ def test_the_embedded_planner_plans_stories_it_never_saw():
         looks += len(expected)
     # A look at random would be right almost never.
     assert right >= looks / 2
+
+
+def test_what_the_schema_forces_is_read_at_once_and_changes_no_word(monkeypatch):
+    model = load_language_model(embedded_model("planner"))
+    passes = []
+    model.model.register_forward_hook(lambda *_: passes.append(1))
+    story = "Lina is a red cat. Bo the blue dog sits left of Lina in the snow."
+    quick = propose(story, model=model)
+    assert len(passes) < quick.tokens / 3
+    monkeypatch.setattr(language_model._Guide, "forced", lambda guide: [])
+    slow = propose(story, model=model)
+    assert slow.plan == quick.plan
+    assert slow.tokens == quick.tokens

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from raccord.planner.framing import framed, natural_size, staged
+from raccord.planner.framing import SHOT_SIZES, arrangements, framed, natural_size, staged
 from raccord.planner.geometry import Constraint, faults, overlap
 from raccord.planner.repair import repair
 from raccord.planner.scene import GRID, Being, Placed, Relation, Scene, Shot
@@ -125,3 +125,30 @@ def test_what_floats_hangs_above_those_on_the_ground():
     ann, kite = (item.box for item in staged(Scene(entities=beings, frames=(shot,)), WORLD).frames[0].items)
     assert kite[1] + kite[3] < ann[1] + ann[3]
     assert overlap(ann, kite) == 0
+
+
+@given(scenes())
+@settings(max_examples=60, deadline=None, derandomize=True)
+def test_every_arrangement_is_without_fault_and_a_scene_in_one_of_them_stays_in_it(scene):
+    beings = tuple(being.model_copy(update={"card": CARDS[being.name]}) for being in scene.entities)
+    scene = scene.model_copy(update={"entities": beings})
+    (shot,) = scene.frames
+    position = {item.entity: index for index, item in enumerate(shot.items)}
+    constraints = [Constraint(position[r.subject], r.relation, position[r.object]) for r in shot.relations]
+    found = arrangements(shot, CARDS, WORLD)
+    assert {one.size for one in found} <= SHOT_SIZES.keys()
+    assert any(one.rows == 2 for one in found) == (len(shot.items) == 4)
+    for one in found:
+        assert faults(one.boxes, constraints) == ([], [])
+        items = tuple(item.model_copy(update={"box": box}) for item, box in zip(shot.items, one.boxes, strict=True))
+        written = scene.model_copy(update={"frames": (shot.model_copy(update={"items": items}),)})
+        assert tuple(item.box for item in staged(scene, WORLD, written=written).frames[0].items) == one.boxes
+
+
+def test_the_models_boxes_say_how_close_the_camera_is():
+    areas = []
+    for box in ((12, 18, 13, 11), (10, 17, 17, 13), (6, 8, 22, 18)):
+        scene = Scene(entities=[Being(name="Ann", card=CARDS["Ann"])], frames=(_shot(("Ann", "standing", box)),))
+        _, _, width, height = staged(scene, WORLD).frames[0].items[0].box
+        areas.append(width * height)
+    assert areas == sorted(set(areas))
