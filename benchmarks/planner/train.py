@@ -1,4 +1,4 @@
-"""Train the embedded planner: `train.py model`, then its adapters, `train.py base` first, then `crowd` and `framing`.
+"""Train the embedded planner: `train.py all`, or one by one `model`, then the adapters `base`, `crowd` and `framing`.
 Each resumes where it was interrupted.
 
 Checkpoints lie in build/planner; `export.py` makes models/planner of them.
@@ -35,11 +35,7 @@ def _reporter(steps: int, label: str):
     return report
 
 
-def main() -> None:
-    """Run one of the trainings."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("part", choices=("model", *ADAPTERS))
-    part = parser.parse_args().part
+def _train(part: str) -> None:
     tokenizer = planner_tokenizer()
     if part == "model":
         train(new_model(tokenizer), tokenizer, BASE, BUILD / "base.safetensors", report=_reporter(BASE.steps, part))
@@ -50,6 +46,16 @@ def main() -> None:
     except FileNotFoundError as error:
         raise SystemExit(f"{error}: run `train.py model` first, and `train.py base` before other adapters") from None
     train(model, tokenizer, run, checkpoint(BUILD, part), report=_reporter(run.steps, part))
+
+
+def main() -> None:
+    """Run one of the trainings, or all of them in their order."""
+    parts = ("model", *ADAPTERS)
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("part", choices=(*parts, "all"))
+    part = parser.parse_args().part
+    for one in parts if part == "all" else (part,):
+        _train(one)
 
 
 if __name__ == "__main__":
