@@ -229,7 +229,10 @@ def taken_along(
 ) -> set[str]:
     """What those who go away take with them."""
     takers = [c for c in clauses if c.verb in _TAKING and not c.negated and gone & set(c.subjects)]
-    return {name for c in takers for m in mentions if m.start == c.at + 1 for name in m.who}
+    # "Leaves with the flowers."
+    leavers = [c for c in clauses if c.verb in _LEAVING and gone & set(c.subjects)]
+    starts = {c.at + 1 for c in takers} | {c.at + 2 for c in leavers if words[c.at + 1 : c.at + 2] == ["with"]}
+    return {name for m in mentions if m.start in starts for name in m.who}
 
 
 def excluded(words: Sequence[str], mentions: Sequence[Mention], around: Sequence[str], things: set[str]) -> set[str]:
@@ -300,10 +303,9 @@ def driving(clauses: Sequence[Clause]) -> list[str]:
 
 def goes_out(words: Sequence[str], clauses: Sequence[Clause]) -> bool:
     """Whether somebody leaves a room: "they go outside", "she runs out of the house"."""
-    outside = (
-        clause for clause in clauses if not clause.negated and clause.verb in (*_GOING, "steps", "play", "plays")
-    )
-    return any(words[clause.at + 1 : clause.at + 2] in (["outside"], ["out"], ["outdoors"]) for clause in outside)
+    verbs = (*_GOING, *_BE[:2], "steps", "play", "plays")
+    ends = [clause.at + 1 for clause in clauses if clause.verb in verbs and not clause.negated]
+    return any(words[at : at + 1] in (["outside"], ["out"], ["outdoors"]) for at in ends)
 
 
 def _is_own_sentence(words: Sequence[str], first: int, second: int) -> bool:

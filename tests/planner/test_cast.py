@@ -414,6 +414,16 @@ def test_who_does_something_and_leaves_is_seen_doing_it_and_takes_it_along():
     assert [set(shown) for _, shown, _ in told[3:]] == [{"Lina", "Bo", "ball"}, {"Bo"}]
 
 
+def test_who_leaves_with_something_takes_it_along():
+    told = last(PAIR + "There are two balls. Lina leaves with the balls and Bo sits.")
+    assert set(told[1]) == {"Bo"}
+
+
+def test_who_is_outside_is_in_no_room():
+    told = frames("Lina the cat sleeps in her house. Later she is outside.")
+    assert [place for place, _, _ in told] == ["room", "meadow"]
+
+
 def test_things_not_spoken_of_make_room_together():
     told = cast("Lina the cat and Bo the dog plant three flowers. They rest under a tree.")
     assert told.choices[1].shown == ("#1", "#2", "tree")
