@@ -12,7 +12,7 @@ from typing import NamedTuple
 from raccord.planner.geometry import Box, Constraint, arrange, faults, inside
 from raccord.planner.looks import card_looks
 from raccord.planner.repair import Repaired
-from raccord.planner.scene import GRID, Placed, Scene, Shot
+from raccord.planner.scene import GRID, Scene, Shot
 from raccord.planner.world import World
 
 # Cells of an item's longer side: below the first it counts as small, the second is what it is given.
@@ -23,11 +23,12 @@ _LEAST_LONGER = 10
 _FACTORS = {"small": 0.65, "large": 1.25}
 # How close the camera is, as a factor of all sides (Arijon, Grammar of the Film Language, 1976, names the sizes).
 SHOT_SIZES = {"wide": 0.75, "medium": 1.0, "close": 1.3}
+# How much nearer than "medium" another shot size must be to what the model wrote: its boxes vary with the wording.
+_CLEARLY = 0.5
 # So many items can also stand in two rows.
 _ROWS_FROM = 4
-# Rows at which what floats may have its upper edge, best first, and columns at which one item alone has its middle.
+# Rows at which what floats may have its upper edge, best first.
 _ALOFT = (3, 6, 9)
-_MIDDLES = (11, 16, 21)
 
 
 def framed(scene: Scene) -> Repaired:
@@ -113,7 +114,7 @@ def arrangements(shot: Shot, cards: Mapping[str, str], world: World) -> list[Arr
     found = []
     for size, rows in [*((size, 1) for size in SHOT_SIZES), *([("medium", 2)] if len(items) >= _ROWS_FROM else [])]:
         sizes = [natural_size(cards[i.entity], i.action, len(items), world, SHOT_SIZES[size]) for i in items]
-        boxes = [_alone(items[0], sizes[0])] if len(items) == 1 else arrange(sizes, constraints, rows=rows)
+        boxes = arrange(sizes, constraints, rows=rows)
         if boxes is None:
             continue
         for number in floating:
@@ -146,15 +147,13 @@ def _staged(shot: Shot, written: Shot, cards: Mapping[str, str], world: World) -
             for box, own in zip(arrangement.boxes, chosen, strict=True)
         )
 
-    boxes = min(found, key=distance).boxes
+    nearest = min(found, key=distance)
+    usual = next((one for one in found if (one.size, one.rows) == ("medium", 1)), nearest)
+    if nearest.rows == 1 and distance(nearest) >= _CLEARLY * distance(usual):
+        nearest = usual
+    boxes = nearest.boxes
     items = tuple(i.model_copy(update={"box": box}) for i, box in zip(shot.items, boxes, strict=True))
     return shot.model_copy(update={"items": items})
-
-
-def _alone(item: Placed, size: tuple[int, int]) -> Box:
-    left, _, width, _ = item.box
-    middle = min(_MIDDLES, key=lambda column: abs(column - left - width / 2))
-    return inside((max(0, round(middle - size[0] / 2)), GRID - 2 - size[1], *size))
 
 
 def _aloft(boxes: list[Box], number: int, constraints: list[Constraint]) -> list[Box]:
