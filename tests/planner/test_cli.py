@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -41,7 +42,12 @@ def told_story(monkeypatch, make_plan):
         asked.append((story, options))
         if "refuse" in story:
             raise direct.DirectError("the story names nothing")
-        told = {"repairs": ("frame 1: moved",), "warnings": ("it is dark",), "unknown_words": ("dragon",)}
+        told: dict[str, Any] = {
+            "repairs": ("frame 1: moved",),
+            "warnings": ("it is dark",),
+            "unknown_words": ("dragon",),
+        }
+        told["planner"] = {"weights_sha256": "0" * 64, "adapters": []}
         return tuple(
             SimpleNamespace(plan=make_plan(2, seed=options["seed"], title=f"tale {n}"), sample=n, **told)
             for n in range(options["count"])

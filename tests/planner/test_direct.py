@@ -144,9 +144,10 @@ def test_progress_counts_tokens_up_to_a_bound(world_model):
     seen = []
     proposal = propose("Lina sits.", model=world_model, progress=lambda done, limit: seen.append((done, limit)))
     done = [count for count, _ in seen]
-    assert done == list(range(len(done)))
+    # What the schema forces is read at once and counted together.
+    assert done == sorted(set(done))
     assert len({limit for _, limit in seen}) == 1
-    assert proposal.tokens <= len(done) <= seen[0][1]
+    assert done[-1] <= proposal.tokens <= seen[0][1]
 
 
 @settings(max_examples=12, derandomize=True, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
