@@ -111,8 +111,11 @@ def arrange(sizes: Sequence[Size], constraints: Sequence[Constraint], *, rows: i
         return None
     for shrink in (1.0, 0.85, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2):
         small = [(max(MIN_WIDTH, round(w * shrink)), max(MIN_HEIGHT, round(h * shrink))) for w, h in sizes]
-        for order in itertools.permutations(columns if rows == 1 else range(len(sizes))):
-            boxes = _place(order, small, constraints) if rows == 1 else _in_two_rows(order, small)
+        if rows == 1:
+            candidates = (_place(order, small, constraints) for order in itertools.permutations(columns))
+        else:
+            candidates = (_in_two_rows(order, small) for order in itertools.permutations(range(len(sizes))))
+        for boxes in candidates:
             if boxes is not None and faults(boxes, constraints) == ([], []):
                 return boxes
     return None

@@ -85,8 +85,8 @@ class LanguageModel:
         weights: list[float] = []
         for place, token in enumerate(tokens):
             forced = matcher.compute_ff_bytes()
-            before = self.tokenizer.decode(tokens[:place])
-            added = self.tokenizer.decode(tokens[: place + 1])[len(before) :].encode()
+            before = str(self.tokenizer.decode(list(tokens[:place])))
+            added = str(self.tokenizer.decode(list(tokens[: place + 1])))[len(before) :].encode()
             if not matcher.consume_token(token):
                 return None
             weights.append(0.0 if added and forced.startswith(added) else 1.0)
@@ -138,7 +138,8 @@ class LanguageModel:
             raise LanguageModelError(
                 f"story: {length} tokens leave no room in the model's context of {self.context}; shorten the story"
             )
-        guide = _Guide(self._vocabulary, schema, key, self.tokenizer.eos_token_id)
+        end: Any = self.tokenizer.eos_token_id
+        guide = _Guide(self._vocabulary, schema, key, end)
         self._decode(read["input_ids"].to(self.model.device), guide, limit, max_seconds, progress)
         if not guide.complete:
             raise LanguageModelError(

@@ -295,7 +295,8 @@ def _pair(model: "LanguageModel", prompt: Any, completion: Any) -> Lesson:
             raise TypeError(f"{name}: must be text or a list of messages with role and content")
     if len(completion) != 1 or completion[0]["role"] != "assistant":
         raise ValueError("completion: must be one message of the assistant")
-    text = str(model.tokenizer.apply_chat_template(prompt, tokenize=False, add_generation_prompt=True))
+    messages: Any = prompt
+    text = str(model.tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True))
     return Lesson(text, completion[0]["content"], None, PAIR)
 
 

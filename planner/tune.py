@@ -216,7 +216,8 @@ def _with_new_adapter(model: LanguageModel, settings: Tuning) -> "nn.Module":
         else:
             adapted = get_peft_model(adapted, config, adapter_name=_NEW)
             model.model = adapted  # pyright: ignore[reportAttributeAccessIssue]
-    adapted.base_model.set_adapter([*(one.sha256[:16] for one in model.adapters), _NEW])
+    tuner: Any = adapted.base_model
+    tuner.set_adapter([*(one.sha256[:16] for one in model.adapters), _NEW])
     for name, parameter in adapted.named_parameters():
         parameter.requires_grad_(f".{_NEW}." in name)
     if not any(parameter.requires_grad for parameter in adapted.parameters()):

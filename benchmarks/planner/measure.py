@@ -1,7 +1,7 @@
 """What a scene got right, measured against the scene its story tells."""
 
 import itertools
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 
 from raccord.planner.framing import arrangements
@@ -135,7 +135,7 @@ def score_layout(plan: Plan, written: Scene, truth: Scene, sizes: Sequence[str],
         crowd_in_two_rows: such frames of the plan in two rows; crowd_box_area: share of the frame that an item of such
         a frame of the plan gets.
     """
-    right: Counter[str] = Counter()
+    right: defaultdict[str, float] = defaultdict(float)
     count: Counter[str] = Counter()
     names = {entity.id: entity.name for entity in plan.entities}
     cards = {entity.name: entity.card for entity in plan.entities}
