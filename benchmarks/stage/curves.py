@@ -41,7 +41,9 @@ def plot(drawn: list[Panel], path: Path) -> None:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(12, 6.4), layout="constrained")
+    figure = Figure(figsize=(12, 6.4))
+    # Not fitted to the labels: no panel moves another.
+    figure.subplots_adjust(left=0.05, right=0.99, top=0.95, bottom=0.08, wspace=0.2, hspace=0.35)
     for axes, panel in zip(figure.subplots(2, 3).flat, drawn, strict=True):
         axes.set_title(panel.title)
         axes.set_xlabel("step")

@@ -66,7 +66,7 @@ def test_a_cached_model_is_the_one_that_is_loaded(cache, monkeypatch):
     snapshot = fill(cache, "some/planner", {"config.json": "{}", "adapters/base/adapter_config.json": "{}"})
     asked = []
 
-    def load(folder, *, adapters):
+    def load(folder, *, adapters, quantise):
         asked.append((folder.resolve(), adapters))
         raise direct.LanguageModelError("model: enough")
 

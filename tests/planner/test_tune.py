@@ -44,7 +44,7 @@ def _moved(plan: Plan, frame: int, boxes) -> Plan:
 
 def _edited(plan: Plan) -> Plan:
     """Lina alone, as a close-up."""
-    return _moved(plan, 0, [(5 / 32, 6 / 32, 27 / 32, 30 / 32)])
+    return _moved(plan, 0, [(4 / 32, 12 / 32, 28 / 32, 30 / 32)])
 
 
 def _plain(plan: Plan):
@@ -61,12 +61,12 @@ def test_a_plans_scene_gives_the_plan_back(planner, plan):
 
 def test_an_edit_becomes_what_the_model_should_have_written(planner, plan):
     lesson = lesson_of_edit(planner, STORY, plan, _edited(plan))
-    assert json.loads(lesson.completion)["frames"][0]["items"][0]["box"] == [5, 6, 22, 24]
+    assert json.loads(lesson.completion)["frames"][0]["items"][0]["box"] == [4, 12, 24, 18]
     ((ids, weights, _),), skipped = examples(planner, [lesson])
     assert skipped == []
     learned = [planner.tokenizer.decode([token]) for token, weight in zip(ids, weights, strict=True) if weight]
     # Names, looks, quotes, places and relations are forced by the story; the boxes are not.
-    assert {"5", ",6", ",22", ",24"} <= set(learned)
+    assert {"4", ",12", ",24", ",18"} <= set(learned)
     assert all(text.strip('0123456789,]}[{"') == "" for text in learned)
 
 
@@ -215,12 +215,12 @@ def test_a_story_folder_teaches_what_it_lacked_and_what_was_edited(flat_model, t
     model = load_language_model(embedded_model("planner"))
     assert [lesson.kind for lesson in read_lessons(model, [out]).found] == ["failure"]
     edited = json.loads((out / "plan.json").read_text())
-    edited["frames"][0]["items"][0]["box"] = [5 / 32, 6 / 32, 27 / 32, 30 / 32]
+    edited["frames"][0]["items"][0]["box"] = [4 / 32, 12 / 32, 28 / 32, 30 / 32]
     (out / "plan.json").write_text(json.dumps(edited))
     assert CliRunner().invoke(app, ["draw", str(out / "plan.json"), "--out", str(out)]).exit_code == 0
     (lesson,) = read_lessons(model, [out]).found
     assert lesson.kind == "edit"
-    assert json.loads(lesson.completion)["frames"][0]["items"][0]["box"] == [5, 6, 22, 24]
+    assert json.loads(lesson.completion)["frames"][0]["items"][0]["box"] == [4, 12, 24, 18]
     rows = tmp_path / "rows.jsonl"
     done = CliRunner().invoke(app, ["tune", str(out), "--out", str(tmp_path / "a"), "--export", str(rows)])
     assert done.exit_code == 0

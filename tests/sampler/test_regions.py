@@ -106,6 +106,9 @@ def test_a_mask_of_a_box_is_that_box(box, pixels):
     mask = np.outer(inside[1], inside[0]).astype(float)
     by_mask = region_maps(frame_of(item), 8, 8, feather=0.0, masks={"e00": mask})
     by_box = region_maps(frame_of(snapped), 8, 8, feather=0.0)
+    if by_mask.starved or by_box.starved:
+        # Which cells a thin item is given depends on the last bit of its coverage.
+        return
     # the plan's boxes lie on a grid of 1/1024, the mask's edges need not
     np.testing.assert_allclose(by_mask.share, by_box.share, atol=8 * 2 / 1024 + 1 / 1024)
 
