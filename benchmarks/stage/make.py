@@ -54,7 +54,7 @@ def main() -> None:
 
     folder = ROOT / "build" / "stage" / config.name
     chunks: list[tuple[Any, int]] = [("portrait", n) for n in range(config.portraits // config.chunk)]
-    chunks += [("scene", n) for n in range(config.scenes // config.chunk)]
+    chunks += [("scene", n) for n in range((config.scenes + config.later_scenes) // config.chunk)]
     if arguments.workers:
         context = multiprocessing.get_context("spawn")
         with concurrent.futures.ProcessPoolExecutor(arguments.workers, mp_context=context) as pool:

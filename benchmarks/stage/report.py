@@ -25,7 +25,10 @@ def trained_captions(config: Any) -> set[str]:
     from stage.model.pictures import Kind, scene_of
     from stage.world.captions import caption
 
-    sets: tuple[tuple[Kind, int], ...] = (("portrait", config.portraits), ("scene", config.scenes))
+    sets: tuple[tuple[Kind, int], ...] = (
+        ("portrait", config.portraits),
+        ("scene", config.scenes + config.later_scenes),
+    )
     return {
         caption(scene, Draws(config.seed, f"{kind} caption", number, i))
         for kind, count in sets

@@ -11,7 +11,7 @@ from stage.files import replacing
 from stage.model.autoencoder import normalise_latents, train_autoencoder
 from stage.model.config import TINY
 from stage.model.decoder import train_decoder
-from stage.model.latents import batch_of_step, kind_of_step, picture_numbers
+from stage.model.latents import batch_of_step, picture_numbers, pictures_of_step
 from stage.model.muon import orthogonalised
 from stage.model.networks import build_scheduler
 from stage.model.rate import learning_rate
@@ -60,7 +60,9 @@ def test_stopped_anywhere_and_resumed_gives_the_same_weights(stop, run, tokenize
 
 def test_bfloat16_training_resumes_to_the_same_weights(run, tokenizer, tmp_path):
     _, autoencoder, _ = run
-    config = dataclasses.replace(TINY, precision="bfloat16", portrait_steps=2, mixed_steps=2, scene_steps=1)
+    config = dataclasses.replace(
+        TINY, precision="bfloat16", portrait_steps=2, mixed_steps=2, scene_steps=1, later_steps=1
+    )
     train(config, tmp_path / "a", tokenizer=tokenizer, autoencoder=autoencoder, target=tmp_path / "model")
     train(config, tmp_path / "b", tokenizer=tokenizer, autoencoder=autoencoder, target=tmp_path / "model", stop=4)
     train(config, tmp_path / "b", tokenizer=tokenizer, autoencoder=autoencoder, target=tmp_path / "model")
@@ -122,24 +124,30 @@ def test_normalised_latents_have_unit_channels_and_the_same_pictures(run, tmp_pa
     assert (after - before).abs().max() < 1e-4 * before.abs().max().clamp(min=1)
 
 
-@pytest.mark.parametrize("kind", ["portrait", "scene"])
-def test_every_picture_comes_once_an_epoch(kind):
-    count, batch = (TINY.portraits, TINY.portrait_batch) if kind == "portrait" else (TINY.scenes, TINY.scene_batch)
+@pytest.mark.parametrize(("kind", "pool"), [("portrait", range(32)), ("scene", range(32)), ("scene", range(32, 48))])
+def test_every_picture_comes_once_an_epoch(kind, pool):
+    batch = TINY.portrait_batch if kind == "portrait" else TINY.scene_batch
     for epoch in (0, 1):
-        positions = range(epoch * count // batch, (epoch + 1) * count // batch)
-        numbers = [number for position in positions for number in picture_numbers(TINY, kind, position)]
-        assert sorted(numbers) == list(range(count))
+        positions = range(epoch * len(pool) // batch, (epoch + 1) * len(pool) // batch)
+        numbers = [number for position in positions for number in picture_numbers(TINY, kind, pool, position)]
+        assert sorted(numbers) == list(pool)
 
 
-def test_portraits_then_scenes_and_portraits_in_turn_then_scenes():
-    kinds = [kind_of_step(TINY, step) for step in range(TINY.steps)]
-    assert [kind for kind, _ in kinds[: TINY.portrait_steps]] == ["portrait"] * TINY.portrait_steps
-    mixed = kinds[TINY.portrait_steps : TINY.portrait_steps + TINY.mixed_steps]
-    assert [kind for kind, _ in mixed] == ["scene", "portrait"] * (TINY.mixed_steps // 2)
-    assert [kind for kind, _ in kinds[-TINY.scene_steps :]] == ["scene"] * TINY.scene_steps
-    for wanted in ("portrait", "scene"):
-        positions = [position for kind, position in kinds if kind == wanted]
-        assert positions == list(range(len(positions)))
+def test_portraits_then_scenes_and_portraits_in_turn_then_scenes_then_later_scenes():
+    shown = [pictures_of_step(TINY, step) for step in range(TINY.steps)]
+    pools = {"portrait": range(TINY.portraits), "scene": range(TINY.scenes)}
+    phases = (
+        ["portrait"] * TINY.portrait_steps
+        + ["scene", "portrait"] * (TINY.mixed_steps // 2)
+        + ["scene"] * (TINY.scene_steps + TINY.later_steps)
+    )
+    assert [kind for kind, _ in shown] == phases
+    first = shown[: -TINY.later_steps]
+    for kind, pool in pools.items():
+        numbers = [numbers for wanted, numbers in first if wanted == kind]
+        assert numbers == [picture_numbers(TINY, kind, pool, position) for position in range(len(numbers))]
+    later = {number for _, numbers in shown[-TINY.later_steps :] for number in numbers}
+    assert later <= set(range(TINY.scenes, TINY.scenes + TINY.later_scenes))
 
 
 def test_batches_hold_coverage_of_the_items(run, tokenizer):

@@ -20,6 +20,7 @@ class StageConfig:
     side: int
     portraits: int
     scenes: int
+    later_scenes: int
     chunk: int
     captions: int
     rates: Rates
@@ -42,11 +43,12 @@ class StageConfig:
     unet_channels: tuple[int, ...]
     unet_layers: int
     unet_heads: tuple[int, ...]
-    # Training of text encoder and denoiser together: first portraits alone, then every other step whole scenes; last
-    # scenes alone, under a second warm-up and cosine that reaches half the rates.
+    # Training of text encoder and denoiser together: first portraits alone, then every other step whole scenes; then
+    # scenes alone, under a second warm-up and cosine that reaches half the rates; last the later scenes, under a third.
     portrait_steps: int
     mixed_steps: int
     scene_steps: int
+    later_steps: int
     portrait_batch: int
     scene_batch: int
     rate: float
@@ -67,7 +69,11 @@ class StageConfig:
     def __post_init__(self) -> None:
         if self.precision not in ("float32", "bfloat16"):
             raise ValueError(f'precision: must be "float32" or "bfloat16", got {self.precision!r}')
-        for name, count in (("portraits", self.portraits), ("scenes", self.scenes)):
+        for name, count in (
+            ("portraits", self.portraits),
+            ("scenes", self.scenes),
+            ("later_scenes", self.later_scenes),
+        ):
             if count % self.chunk:
                 raise ValueError(f"{name}: must be a multiple of chunk, got {count} and {self.chunk}")
         for name, batch in (("portrait_batch", self.portrait_batch), ("scene_batch", self.scene_batch)):
@@ -82,7 +88,7 @@ class StageConfig:
     @property
     def steps(self) -> int:
         """Steps of the denoiser."""
-        return self.portrait_steps + self.mixed_steps + self.scene_steps
+        return self.portrait_steps + self.mixed_steps + self.scene_steps + self.later_steps
 
     def to_json(self) -> dict[str, Any]:
         """The fields as JSON values."""
@@ -101,13 +107,14 @@ PLAIN = Rates(
     poses=(0.55, 0.2, 0.125, 0.125),
 )
 
-# What two CPU cores with bfloat16 matrix instructions (AMX) train in about two hours.
+# What two CPU cores with bfloat16 matrix instructions (AMX) train in about four hours.
 SMALL_CPU = StageConfig(
     name="small_cpu",
     seed=20261122,
     side=128,
     portraits=49_152,
     scenes=24_576,
+    later_scenes=36_864,
     chunk=2_048,
     captions=4,
     rates=PLAIN,
@@ -129,6 +136,7 @@ SMALL_CPU = StageConfig(
     portrait_steps=2_800,
     mixed_steps=1_200,
     scene_steps=2_200,
+    later_steps=5_200,
     portrait_batch=64,
     scene_batch=32,
     rate=1e-3,
@@ -150,7 +158,8 @@ H200 = dataclasses.replace(
     SMALL_CPU,
     name="h200",
     portraits=131_072,
-    scenes=196_608,
+    scenes=131_072,
+    later_scenes=65_536,
     chunk=8_192,
     rates=Rates(),
     vae_channels=(32, 64, 128, 128),
@@ -168,7 +177,8 @@ H200 = dataclasses.replace(
     unet_layers=2,
     portrait_steps=10_000,
     mixed_steps=10_000,
-    scene_steps=10_000,
+    scene_steps=4_000,
+    later_steps=6_000,
     portrait_batch=512,
     scene_batch=256,
     warmup=500,
@@ -185,6 +195,7 @@ TINY = dataclasses.replace(
     side=64,
     portraits=32,
     scenes=32,
+    later_scenes=16,
     chunk=16,
     vae_channels=(8, 8, 8, 8),
     vae_steps=4,
@@ -201,6 +212,7 @@ TINY = dataclasses.replace(
     portrait_steps=4,
     mixed_steps=4,
     scene_steps=2,
+    later_steps=2,
     portrait_batch=4,
     scene_batch=4,
     warmup=2,

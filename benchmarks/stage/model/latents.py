@@ -56,18 +56,24 @@ def latents_of_chunk(
     return read_array(path)
 
 
-def kind_of_step(config: StageConfig, step: int) -> tuple[Kind, int]:
-    """What step `step` of the denoiser shows, and how many steps of that kind came before it.
+def pictures_of_step(config: StageConfig, step: int) -> tuple[Kind, list[int]]:
+    """What step `step` of the denoiser shows, and the numbers of its pictures.
 
     Portraits alone at first: they cost a quarter and hold all there is to learn about kinds; then scenes and portraits
-    in turn; then scenes alone.
+    in turn; then scenes alone; last the later scenes, numbered after the first ones.
     """
-    if step < config.portrait_steps:
-        return "portrait", step
-    if step >= config.portrait_steps + config.mixed_steps:
-        return "scene", step - config.portrait_steps - config.mixed_steps // 2
-    later, turn = divmod(step - config.portrait_steps, 2)
-    return ("portrait", config.portrait_steps + later) if turn else ("scene", later)
+    mixed = step - config.portrait_steps
+    alone = mixed - config.mixed_steps
+    later = alone - config.scene_steps
+    if later >= 0:
+        pool = range(config.scenes, config.scenes + config.later_scenes)
+        return "scene", picture_numbers(config, "scene", pool, later)
+    if alone >= 0:
+        return "scene", picture_numbers(config, "scene", range(config.scenes), alone + config.mixed_steps // 2)
+    if mixed >= 0 and mixed % 2 == 0:
+        return "scene", picture_numbers(config, "scene", range(config.scenes), mixed // 2)
+    position = step if mixed < 0 else config.portrait_steps + mixed // 2
+    return "portrait", picture_numbers(config, "portrait", range(config.portraits), position)
 
 
 def batch_size(config: StageConfig, kind: Kind) -> int:
@@ -75,17 +81,18 @@ def batch_size(config: StageConfig, kind: Kind) -> int:
     return config.portrait_batch if kind == "portrait" else config.scene_batch
 
 
-def picture_numbers(config: StageConfig, kind: Kind, position: int) -> list[int]:
-    """Numbers of the pictures of the `position`-th step of this kind: every picture once an epoch, the first epoch
-    chunk by chunk in rising order.
+def picture_numbers(config: StageConfig, kind: Kind, pool: range, position: int) -> list[int]:
+    """Numbers of the pictures of the `position`-th step of this kind from `pool`: every picture once an epoch, the
+    first epoch chunk by chunk in rising order.
     """
-    count, batch = (config.portraits if kind == "portrait" else config.scenes), batch_size(config, kind)
-    chunks, batches = count // config.chunk, config.chunk // batch
+    batch = batch_size(config, kind)
+    chunks, batches = len(pool) // config.chunk, config.chunk // batch
     epoch, place = divmod(position, chunks * batches)
     slot, part = divmod(place, batches)
     order = list(range(chunks)) if epoch == 0 else permutation(chunks, config.seed, f"{kind} chunks", epoch)
-    within = permutation(config.chunk, config.seed, f"{kind} pictures", epoch, order[slot])
-    return [order[slot] * config.chunk + n for n in within[part * batch : (part + 1) * batch]]
+    chunk = pool.start // config.chunk + order[slot]
+    within = permutation(config.chunk, config.seed, f"{kind} pictures", epoch, chunk)
+    return [chunk * config.chunk + n for n in within[part * batch : (part + 1) * batch]]
 
 
 def permutation(count: int, seed: int, purpose: str, *ids: int) -> list[int]:
@@ -99,8 +106,8 @@ def batch_of_step(
     """The training pairs of one step; with probability `caption_dropout` a caption is `empty`, int64 [T]
     (arXiv:2207.12598).
     """
-    kind, position = kind_of_step(config, step)
-    places = [divmod(number, config.chunk) for number in picture_numbers(config, kind, position)]
+    kind, numbers = pictures_of_step(config, step)
+    places = [divmod(number, config.chunk) for number in numbers]
     generator = torch.Generator().manual_seed(key(config.seed, "captions of step", step))
     variants = torch.randint(config.captions, (len(places),), generator=generator).tolist()
     latents = np.stack([latents_of_chunk(config, folder, kind, chunk, autoencoder)[n] for chunk, n in places])

@@ -43,13 +43,16 @@ def loss_weight(snr: Tensor, gamma: float) -> Tensor:
 
 
 def rate_of_step(config: StageConfig, step: int, peak: float) -> float:
-    """The learning rate of a step: one warm-up and cosine over portraits and mixed steps, one at half of it over the
-    scenes.
+    """The learning rate of a step: one warm-up and cosine over portraits and mixed steps, then one at half of it over
+    the scenes, then one over the later scenes.
     """
     first = config.portrait_steps + config.mixed_steps
     if step < first:
         return learning_rate(step, steps=first, peak=peak, warmup=config.warmup)
-    return learning_rate(step - first, steps=config.scene_steps, peak=peak / 2, warmup=config.warmup)
+    alone = step - first
+    if alone < config.scene_steps:
+        return learning_rate(alone, steps=config.scene_steps, peak=peak / 2, warmup=config.warmup)
+    return learning_rate(alone - config.scene_steps, steps=config.later_steps, peak=peak / 2, warmup=config.warmup)
 
 
 @torch.no_grad()
