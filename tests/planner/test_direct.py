@@ -171,6 +171,18 @@ def test_any_text_gives_a_valid_plan_or_a_clear_error(world_model, story):
     assert plan.startswith(("story: ", "the scene ")) if isinstance(plan, str) else read_plan(write_plan(plan)) == plan
 
 
+def _short_scenes():
+    """The schema of one sentence's scene, as short as a random model can end it."""
+    schema = scene_schema(sentences=["A cat sits"])
+    shot = schema["properties"]["frames"]["prefixItems"][0]["properties"]
+    shot["relations"]["maxItems"] = 0
+    shot["items"]["maxItems"] = schema["properties"]["entities"]["maxItems"] = 1
+    being, placed = schema["$defs"]["Being"]["properties"], schema["$defs"]["Placed"]["properties"]
+    for text in being["name"], being["card"], placed["entity"], placed["action"], shot["background"]:
+        text["pattern"] = "^[a-z]{3}$"
+    return schema
+
+
 @pytest.mark.parametrize("family", ["llama", "qwen2"])
 def test_general_models_of_both_families_write_within_the_schema(tmp_path, family):
     template = "{% for m in messages %}<{{ m.role }}>{{ m.content }}{% endfor %}<assistant>"
@@ -186,13 +198,7 @@ def test_general_models_of_both_families_write_within_the_schema(tmp_path, famil
         chat_template=template,
     )
     model = load_language_model(folder)
-    schema = scene_schema(sentences=["A cat sits"])
-    shot = schema["properties"]["frames"]["prefixItems"][0]["properties"]
-    shot["relations"]["maxItems"] = 0
-    shot["items"]["maxItems"] = schema["properties"]["entities"]["maxItems"] = 1
-    being, placed = schema["$defs"]["Being"]["properties"], schema["$defs"]["Placed"]["properties"]
-    for text in being["name"], being["card"], placed["entity"], placed["action"], shot["background"]:
-        text["pattern"] = "^[a-z]{3}$"
+    schema = _short_scenes()
     written = model.write("A cat sits.", schema, max_tokens=400, max_seconds=60)
     scene = Scene.model_validate_json(written.text)
     assert json.dumps(json.loads(written.text), separators=(",", ":"), ensure_ascii=False) == written.text
@@ -240,13 +246,7 @@ def test_folders_that_are_no_model_are_refused(tmp_path):
 
 
 def test_drawn_documents_are_functions_of_their_key_and_differ(world_model):
-    schema = scene_schema(sentences=["A cat sits"])
-    shot = schema["properties"]["frames"]["prefixItems"][0]["properties"]
-    shot["relations"]["maxItems"] = 0
-    shot["items"]["maxItems"] = schema["properties"]["entities"]["maxItems"] = 1
-    being, placed = schema["$defs"]["Being"]["properties"], schema["$defs"]["Placed"]["properties"]
-    for text in being["name"], being["card"], placed["entity"], placed["action"], shot["background"]:
-        text["pattern"] = "^[a-z]{3}$"
+    schema = _short_scenes()
 
     def drawn(*key):
         return world_model.write("A cat sits.", schema, max_tokens=400, max_seconds=60, key=key).text
