@@ -11,31 +11,32 @@ hold until another one is told; what somebody does, until they do something else
 import copy
 import itertools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from raccord.planner.clauses import (
-    MAX_RELATIONS,
     VEHICLES,
     Clause,
-    Relation,
     actions_told,
     apart,
     driving,
     excluded,
+    goes_in,
     goes_out,
     leaving,
     read_clauses,
-    relations_told,
     returning,
     roused,
     taken_along,
 )
 from raccord.planner.discourse import Discourse, Mention
+from raccord.planner.kinship import kind_by_kinship
 from raccord.planner.looks import Role as Role
 from raccord.planner.mentions import read_mentions
 from raccord.planner.places import Place, PlaceTold, read_place
 from raccord.planner.reading import Reading
+from raccord.planner.relations import MAX_RELATIONS, Relation, relations_told
 from raccord.planner.scene import MAX_BEINGS, MAX_ITEMS
+from raccord.planner.spoken import CLOSE
 from raccord.planner.world import World
 
 # Place, relations, who is shown, what they do.
@@ -82,7 +83,7 @@ def cast_story(reading: Reading, world: World) -> Cast:
     frames: list[Frame] = []
     relations: list[Relation] = []
     outdoors = place.setting
-    for sentence in reading.sentences:
+    for number, sentence in enumerate(reading.sentences):
         words = sentence.split()
         told = read_place(words, place, world)
         back = _back(words, told, story) if left is not None and not told.settings else set()
@@ -97,11 +98,16 @@ def cast_story(reading: Reading, world: World) -> Cast:
             told = told.at(split[0], place)
         elif not told.settings and place.setting in world.indoors and goes_out(words, clauses):
             told = told.at(outdoors, place)
+        elif not told.settings and place.setting not in world.indoors and goes_in(words, mentions, clauses):
+            told = told.at(world.indoors[0], place)
         if told.moved and frames:
             left = (place, story.around)
         place = told.place
         outdoors = outdoors if place.setting in world.indoors else place.setting
-        shown = _shown(words, mentions, clauses, told, story, absent=split[1] if split else set())
+        before = story.around
+        close = reading.shots[number : number + 1] == (CLOSE,)
+        shown = _shown(words, mentions, clauses, told, story, absent=split[1] if split else set(), close=close)
+        unseen = [] if told.moved else [name for name in before if name not in shown]
         actions = actions_told(words, mentions, clauses, world)
         doing = _doing(actions, shown, doing if not told.moved else {}, story, roused(clauses))
         kinds = {name: role.kind for name, role in story.roles.items()}
@@ -116,6 +122,8 @@ def cast_story(reading: Reading, world: World) -> Cast:
         went |= taken_along(words, mentions, clauses, went)
         rest = [name for name in shown if name not in went]
         story.around = rest if any(story.is_creature(name) for name in rest) else shown
+        # Whoever a close-up leaves out is there still.
+        story.around = [name for name in story.roles if name in story.around or (close and name in unseen)]
         frames.append((world.place_of(*place), tuple(relations), shown, doing))
     return _cast(frames, story)
 
@@ -162,7 +170,9 @@ def _cast(frames: Sequence[Frame], story: Discourse) -> Cast:
                 tuple((name, doing[name]) for name in kept if name in doing),
             )
         )
-    roles = tuple(story.roles[name] for name in known)
+    kinds = {name: role.kind for name, role in story.roles.items()}
+    related = {name: kind_by_kinship(name, kinds, story.relatives) for name in known if kinds[name] is None}
+    roles = tuple(replace(story.roles[name], kind=related.get(name) or kinds[name]) for name in known)
     missing = [f"{role.second} {role.pattern or ''}".strip() for role in roles if role.second and not role.colour]
     return Cast(roles, tuple(choices), tuple(dict.fromkeys([*story.left_out, *missing, *rest])))
 
@@ -186,15 +196,17 @@ def _shown(
     story: Discourse,
     *,
     absent: set[str],
+    close: bool,
 ) -> list[str]:
-    """Who is in the frame, in order of the roles; whoever is `absent` is elsewhere, whatever else is said."""
+    """Who is in the frame, in order of the roles; whoever is `absent` is elsewhere, whatever else is said; a `close`
+    one shows only those it speaks of."""
     gone = leaving(words, clauses, told.settings, story.around, moved=told.moved)
     if gone and gone.intersection(driving(clauses)):
         gone |= {name for name in story.around if story.roles[name].kind in VEHICLES}
     things = {name for name in story.roles if not story.is_creature(name)}
     gone |= taken_along(words, mentions, clauses, gone) & things
     leavers = gone
-    gone = gone | excluded(words, mentions, story.around, things) | absent
+    gone = gone | excluded(words, mentions, clauses, story.around, things) | absent
     named = [name for name in dict.fromkeys(name for m in mentions if m.shown for name in m.who) if name not in gone]
     if told.moved and driving(clauses):
         named += [name for name in story.around if story.roles[name].kind in VEHICLES and name not in (*named, *gone)]
@@ -202,7 +214,11 @@ def _shown(
         before == "only" and (word[0] == "#" or word in ("the", "she", "he", "it"))
         for before, word in itertools.pairwise(words)
     )
-    alone = alone or any(before == "by" and word in _REFLEXIVE for before, word in itertools.pairwise(words))
+    alone = (
+        alone
+        or (close and bool(mentions))
+        or any(before == "by" and word in _REFLEXIVE for before, word in itertools.pairwise(words))
+    )
     stay = [] if alone or (told.moved and not any(word in _ALL for word in words)) else story.around
     if told.moved:
         stay = [name for name in stay if story.is_creature(name)]
@@ -210,9 +226,11 @@ def _shown(
         stay = story.around
     kept = [name for name in story.roles if (name in stay or name in named) and name not in gone]
     kept = _without_a_crowd(kept, named, story)
-    if leavers and not any(story.is_creature(name) for name in kept):
+    left_behind = "gone" in words and any(name in things for name in named)
+    if leavers and not left_behind and not any(story.is_creature(name) for name in kept):
         # Nobody left: whoever leaves is seen leaving.
         kept = [name for name in story.roles if name in kept or name in leavers]
+    kept = [name for name in kept if name in named] if left_behind and "only" in words else kept
     kept = kept or [name for name in story.roles if name in story.around]
     # Of those not spoken of, things go first.
     others = sorted((name for name in kept if name not in named), key=story.is_creature)

@@ -1,15 +1,15 @@
-"""What the verbs and prepositions of a sentence say: who does what, who goes away, who stands where."""
+"""What the verbs of a sentence say: who does what, who goes away, who stays."""
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
-from raccord.planner.discourse import BODY, Mention
+from raccord.planner.discourse import Mention
 from raccord.planner.mentions import coordinated, fronted
 from raccord.planner.world import World
 
 _BE = ("is", "are", "has", "have", "does", "do", "not", "never", "will", "can", "starts", "begins", "wants", "to")
-_ADVERBS = frozenset(
+ADVERBS = frozenset(
     "also then now still soon both all just too again right very there here slowly quickly happily quietly together "
     "proudly bravely alone".split()
 )
@@ -17,7 +17,7 @@ _ADVERBS = frozenset(
 _LOOKING = ("look", "looks", "looking")
 # "Bo comes" stands there; "Bo comes to the beach" may be walking yet.
 _TO = ("to", "into", "onto", "up", "inside", "indoors", "?")
-_PLAYING = ("plays", "play", "playing")
+PLAYING = ("plays", "play", "playing")
 # Who does this neither sits nor sleeps any longer.
 _MOVING = frozenset(
     "flies fly flying lands land dances dance dancing swims swim skates skate hops hop skips skip sails sail drives "
@@ -29,6 +29,7 @@ _ASLEEP = frozenset(
     "snores snore dreams dream is are has have lives live likes like loves love needs remains holds hold holding "
     "carries carry carrying wears wear wearing puts put gets get".split()
 )
+_PARTICIPLES = frozenset("asleep sleeping sitting waiting resting standing napping dozing dreaming seated".split())
 _WAKING = ("wakes", "wake", "wakes up", "lifts")
 # Whoever is waited for, sought or thought of need not be there.
 _LONGED_FOR = frozenset("wants want needs misses miss remembers forgets loses lose".split())
@@ -40,66 +41,19 @@ _ELSEWHERE = {
 }
 _LEAVING = ("left", "leaves", "leave", "disappears", "disappear", "vanishes", "departs", "gone")
 _AWAY = ("away", "off", "home")
+_IN_PLACE = ("behind", "home", "where", "there", "here")
 _STAYING = ("stays", "stay", "remains", "remain")
 _RETURNING = ("returns", "return")
+_DREAMING = ("dreams", "dream", "dreaming")
 _GOING = ("comes", "come", "goes", "go", "runs", "run", "walks", "walk")
+# They come and go like people.
+_SEASONS = ("winter", "summer", "spring", "autumn")
 _NOT = ("not", "never")
-# Longest first. The second part says whether subject and object change places ("a ball under a tree": the tree is
-# above), the third whether it counts only right before somebody ("by the beach" is no relation).
-_RELATIONS = tuple(
-    (tuple(words.split()), relation, swapped, close)
-    for words, relation, swapped, close in (
-        ("to the left side of", "left of", False, False),
-        ("to the right side of", "right of", False, False),
-        ("on the left side of", "left of", False, False),
-        ("on the right side of", "right of", False, False),
-        ("to the left of", "left of", False, False),
-        ("to the right of", "right of", False, False),
-        ("on the left of", "left of", False, False),
-        ("on the right of", "right of", False, False),
-        ("left of", "left of", False, False),
-        ("right of", "right of", False, False),
-        ("in front of", "in front of", False, False),
-        ("on top of", "above", False, False),
-        ("next to", "next to", False, False),
-        ("close to", "next to", False, False),
-        ("side by side with", "next to", False, False),
-        ("behind", "behind", False, True),
-        ("beside", "next to", False, False),
-        ("alongside", "next to", False, True),
-        ("near", "next to", False, True),
-        ("by", "next to", False, True),
-        ("above", "above", False, True),
-        ("over", "above", False, True),
-        ("onto", "above", False, True),
-        ("on", "above", False, True),
-        ("under", "above", True, True),
-        ("below", "above", True, True),
-        ("beneath", "above", True, True),
-        ("underneath", "above", True, True),
-    )
-)
-_CLOSE = ("of", "above", "below", "under", "behind", "beside", "near")
-# What is done with a thing shows where it is: (relation of the doer to it, or of it to the doer if swapped).
-_DOING = {
-    **dict.fromkeys(("holds", "carries", "reads", "hugs", "pushes", "kicks"), ("next to", False)),
-    **dict.fromkeys(("hold", "carry", "holding", "carrying", "reading", "pushing"), ("next to", False)),
-    **dict.fromkeys(("flies", "fly", "flying"), ("above", True)),
-    **dict.fromkeys(("drives", "rides", "driving", "riding"), ("behind", False)),
-}
-_USING = frozenset("reads read reading eats eat eating plays play playing drinks drink paints paint beats beat".split())
 _TAKING = frozenset("takes take carries carry picks steals catches holds".split())
-_FINDING = ("finds", "find", "sees", "see", "discovers", "meets", "meet")
-_IN = ("in", "into", "inside")
+FINDING = ("finds", "find", "sees", "see", "discovers", "meets", "meet")
 _DRIVING = ("drives", "drive", "sails", "sail", "rows", "row", "rides", "ride", "driving", "riding")
 # Who is in it is seen behind its side.
 VEHICLES = ("car", "boat")
-# Nobody can be drawn beneath these.
-_STANDING = ("tree", "house")
-_ONE_EACH = ("behind", "in front of", "above")
-MAX_RELATIONS = 4
-
-Relation = tuple[str, str, str]
 
 
 class Clause(NamedTuple):
@@ -123,12 +77,14 @@ def read_clauses(
         unknown = word == "?" and behind and words[at + 1 : at + 2] != [","]
         if at in inside or at in taken or not (word in world.all_verbs or word in _BE[:2] or unknown):
             continue
+        if word == "left" and at > 1 and words[at - 2] in ("to", "on", "at"):
+            continue  # "on her left"
         if word == "left" and (
-            (at not in ends and words[at - 1] not in (*_ADVERBS, *_BE, "?")) or words[at + 1 : at + 2] == ["of"]
+            (at not in ends and words[at - 1] not in (*ADVERBS, *_BE[2:], "?")) or words[at + 1 : at + 2] == ["of"]
         ):
             continue
         place = at
-        while place > 0 and place not in ends and (words[place - 1] in _ADVERBS or words[place - 1] in (*_BE, "?")):
+        while place > 0 and place not in ends and (words[place - 1] in ADVERBS or words[place - 1] in (*_BE, "?")):
             place -= 1
         if words[place - 1 : place] in (["who"], ["which"]):
             # "Grace, who is resting," is no subject of what follows her.
@@ -136,6 +92,16 @@ def read_clauses(
         negated = any(word in _NOT for word in words[place:at]) or words[at + 1 : at + 2] == ["not"]
         if words[place - 1 : place] == [","] and place - 1 in ends:
             place -= 1
+            acting = [clause for clause in clauses if clause.subjects and clause.at < place]
+            if (
+                acting
+                and word in _PARTICIPLES
+                and words[at - 1] == ","
+                and mentions[ends[place]].who != acting[-1].subjects
+            ):
+                # "She lies next to him, asleep": she is.
+                clauses.append(Clause(at, word, acting[-1].subjects, negated))
+                continue
         if place in ends and fronted(words, mentions[ends[place]], world):
             after = next((mention for mention in mentions if mention.start > at), None)
             subjects = after.who if after else ()
@@ -143,6 +109,8 @@ def read_clauses(
             subjects = coordinated(words, mentions, ends[place], world)
         elif clauses:
             subjects = clauses[-1].subjects
+        elif words[place - 1 : place] and words[place - 1] in _SEASONS:
+            subjects = ()
         else:
             after = next((mention for mention in mentions if mention.start >= at), None)
             subjects = after.who if after else ()
@@ -160,7 +128,10 @@ def actions_told(
     for clause in clauses:
         following = words[clause.at + 1] if clause.at + 1 < len(words) else ""
         action = world.action_words.get(clause.verb)
-        if clause.negated:
+        if clause.negated or (words[clause.at - 1] == "to" and clause.at and told.keys() & set(clause.subjects)):
+            # "Runs over to see it" is running.
+            continue
+        if clause.verb in _DREAMING and following in ("of", "about"):
             continue
         if clause.verb == "?":
             open_to_model |= set(clause.subjects)
@@ -170,7 +141,7 @@ def actions_told(
             told |= dict.fromkeys(woken.who if woken else (), world.creature_actions[0])
         if (
             meets
-            or (clause.verb in _PLAYING and (following == "with" or clause.at + 1 in starts))
+            or (clause.verb in PLAYING and (following == "with" or clause.at + 1 in starts))
             or (clause.verb in _LOOKING and following == "at")
         ):
             action = world.creature_actions[0]
@@ -199,8 +170,8 @@ def leaving(
         others = (other.at for other in clauses[number + 1 :] if other.subjects != clause.subjects)
         end = next(others, len(words))
         rest = words[clause.at : clauses[number + 1].at if number + 1 < len(clauses) else end]
-        stays = clause.verb in _STAYING and any(word in ("behind", "home") for word in rest[1:3])
-        goes = clause.verb in _LEAVING or any(word in _AWAY for word in rest[1:4]) or "gone" in rest[:2]
+        stays = clause.verb in _STAYING and any(word in _IN_PLACE for word in rest[1:3])
+        goes = clause.verb in _LEAVING or any(word in _AWAY for word in rest[1:4]) or "gone" in rest[:3]
         absent = clause.negated and clause.verb in ("is", "are", "comes", "come", "joins", "stays")
         there = any(word in ("there", "here", "with") for word in rest) or clause.verb not in ("is", "are")
         if (goes and not clause.negated and clause.verb != "takes") or (absent and there):
@@ -235,8 +206,15 @@ def taken_along(
     return {name for m in mentions if m.start in starts for name in m.who}
 
 
-def excluded(words: Sequence[str], mentions: Sequence[Mention], around: Sequence[str], things: set[str]) -> set[str]:
-    """Who is not there: "without Bo", "except for Bo"; if it was not there before, "waits for Bo", "loves books"."""
+def excluded(
+    words: Sequence[str],
+    mentions: Sequence[Mention],
+    clauses: Sequence[Clause],
+    around: Sequence[str],
+    things: set[str],
+) -> set[str]:
+    """Who is not there: "without Bo", "except for Bo", "cannot find Bo"; if it was not there before, "waits for Bo",
+    "loves books"."""
     gone = {name for m in mentions if m.start and words[m.start - 1] in ("without", "except") for name in m.who}
     gone |= {name for m in mentions if words[m.start] == "no" for name in m.who}
     gone |= {name for m in mentions if m.start and words[m.start - 1] in _LEAVING[:3] for name in m.who} & things
@@ -249,6 +227,13 @@ def excluded(words: Sequence[str], mentions: Sequence[Mention], around: Sequence
     }
     away = {name for m in mentions if _is_elsewhere(words, m.start) for name in m.who}
     away |= {name for m in mentions if m.start and words[m.start - 1] in _LIKED for name in m.who if name in things}
+    gone |= {
+        name
+        for m in mentions
+        for c in clauses
+        if c.negated and c.verb in FINDING and m.start == c.at + 1
+        for name in m.who
+    }
     return gone | (away - others - set(around))
 
 
@@ -308,6 +293,19 @@ def goes_out(words: Sequence[str], clauses: Sequence[Clause]) -> bool:
     return any(words[at : at + 1] in (["outside"], ["out"], ["outdoors"]) for at in ends)
 
 
+def goes_in(words: Sequence[str], mentions: Sequence[Mention], clauses: Sequence[Clause]) -> bool:
+    """Whether somebody comes into a house: "Bo goes in", "lets her in", "invites them inside"."""
+    ends = {mention.start: mention.end for mention in mentions}
+    for clause in clauses:
+        if clause.negated or clause.verb not in (*_GOING, "lets", "let", "invites", "brings", "hurries", "steps"):
+            continue
+        at = ends.get(clause.at + 1, clause.at + 1)
+        at += words[at : at + 1] == ["back"]
+        if list(words[at : at + 1]) == ["in"] and words[at + 1 : at + 2] in ([], ["and"], [","], ["from"], ["to"]):
+            return True
+    return False
+
+
 def _is_own_sentence(words: Sequence[str], first: int, second: int) -> bool:
     """Whether what the second verb says goes on beside what the first one says ("Bo reads while Lina walks off")."""
     between = words[first:second]
@@ -323,163 +321,3 @@ def returning(words: Sequence[str], clauses: Sequence[Clause]) -> set[str]:
         if not clause.negated and (clause.verb in _RETURNING or (clause.verb in _GOING and back)):
             found |= set(clause.subjects)
     return found
-
-
-def relations_told(
-    words: Sequence[str],
-    mentions: Sequence[Mention],
-    clauses: Sequence[Clause],
-    taken: frozenset[int],
-    kinds: Mapping[str, str | None],
-) -> list[Relation]:
-    """Relations that a sentence states, in order, at most one a pair; `kinds` tells the kind of every role."""
-    found: list[Relation] = []
-    starts = {mention.start: mention for mention in mentions if mention.shown}
-    at = 0
-    while at < len(words):
-        told = None if at in taken else _preposition(words, at, starts, taken)
-        owner = _carrier(words, at, mentions)
-        if _mutual(words, at):
-            who = next((clause.subjects for clause in reversed(clauses) if clause.at < at and clause.subjects), ())
-            found += _pairs(who[:1], "next to", who[1:2], False)
-        elif owner is not None:
-            riders = [name for name in _subjects(words, at, mentions, clauses, taken, ()) if name != owner]
-            # "The bear carries the mouse on his back": his need not be said of the mouse.
-            carriers = [owner] if riders else [name for clause in clauses[-1:] for name in clause.subjects]
-            riders = riders or [owner]
-            found += _pairs(riders, "above", carriers, False)
-        elif words[at] == "between" and at + 1 in starts:
-            found += _between(words, at, mentions, clauses)
-        elif told is not None:
-            length, relation, swapped = told
-            objects = _objects(words, at + length, mentions)
-            subjects = _subjects(words, at, mentions, clauses, taken, objects)
-            if swapped and _is_any(starts.get(at + length), _STANDING, kinds):
-                # "Under a tree" is in front of it.
-                relation, swapped = "in front of", False
-            found += _pairs(subjects, relation, objects, swapped)
-            at += length - 1
-        elif words[at] in _IN and _is_any(starts.get(at + 1), VEHICLES, kinds):
-            inside = starts[at + 1].who
-            found += _pairs(_subjects(words, at, mentions, clauses, taken, inside), "behind", inside, False)
-        elif words[at] in ("on", "from") and words[at + 1 : at + 2] == ["the"] and _side(words, at + 2):
-            who = _subjects(words, at, mentions, clauses, taken, ())[:1]
-            named = [name for mention in mentions if mention.shown for name in mention.who if name[0] == "#"]
-            others = [name for name in named if name not in who]
-            found += _pairs(who, f"{words[at + 2]} of", others[:1], False)
-        at += 1
-    for clause in clauses:
-        target = starts.get(clause.at + 1)
-        placed = {name for a, _, b in found for name in (a, b)}
-        if clause.verb in _DOING and target is not None and not clause.negated and not placed & {*target.who}:
-            relation, swapped = _DOING[clause.verb]
-            found += _pairs(clause.subjects[:1], relation, target.who[:2], swapped)
-    return _once(found)
-
-
-def _side(words: Sequence[str], at: int) -> bool:
-    """ "On the left", of nobody in particular."""
-    return words[at : at + 1] in (["left"], ["right"]) and words[at + 1 : at + 2] not in (["of"], ["side"])
-
-
-def _mutual(words: Sequence[str], at: int) -> bool:
-    """ "Side by side", "next to each other" (which is read as "together")."""
-    if list(words[at : at + 3]) == ["side", "by", "side"]:
-        return words[at + 3 : at + 4] != ["with"]
-    rest = list(words[at : at + 3])
-    return rest in (["next", "to", "together"], ["close", "to", "together"]) or rest[:2] == ["beside", "together"]
-
-
-def _carrier(words: Sequence[str], at: int, mentions: Sequence[Mention]) -> str | None:
-    """Whose back it is in "on his back" or "onto Lina's shoulders" at `at`."""
-    owner = next((mention for mention in mentions if mention.start == at + 1 and not mention.shown), None)
-    if words[at] not in ("on", "onto") or owner is None or not owner.who:
-        return None
-    end = owner.end + (words[owner.end : owner.end + 1] == ["'s"])
-    return owner.who[0] if words[end : end + 1] and words[end] in BODY else None
-
-
-def _preposition(
-    words: Sequence[str], at: int, starts: dict[int, Mention], taken: frozenset[int]
-) -> tuple[int, str, bool] | None:
-    for phrase, relation, swapped, close in _RELATIONS:
-        end = at + len(phrase)
-        # "On top of a hill" is a place.
-        place = end not in starts and {end, end + 1} & taken
-        if tuple(words[at:end]) == phrase and not place and (not close or end in starts):
-            return len(phrase), relation, swapped
-    return None
-
-
-def _is_any(mention: Mention | None, wanted: Sequence[str], kinds: Mapping[str, str | None]) -> bool:
-    """Whether somebody or something of these kinds is spoken of."""
-    return mention is not None and any(kinds.get(name) in wanted for name in mention.who)
-
-
-def _objects(words: Sequence[str], at: int, mentions: Sequence[Mention]) -> tuple[str, ...]:
-    """Who a preposition before `at` speaks of."""
-    return next((mention.who for mention in mentions if mention.start >= at and mention.shown), ())
-
-
-def _subjects(
-    words: Sequence[str],
-    at: int,
-    mentions: Sequence[Mention],
-    clauses: Sequence[Clause],
-    taken: frozenset[int],
-    objects: Sequence[str],
-) -> tuple[str, ...]:
-    """Who stands there: whoever is named right before, or the subject of the verb before; in a sentence that begins
-    with its place ("behind the house sits Bo") whoever comes after it."""
-    place = at
-    used = next((mention for mention in mentions if mention.end == at and mention.shown), None)
-    if used is not None and words[used.start - 1 : used.start] and words[used.start - 1] in _USING:
-        # "Reads a book under a tree": the reader is there.
-        clause = next((clause for clause in clauses if clause.at == used.start - 1), None)
-        if clause is not None and clause.subjects:
-            return clause.subjects
-    placed = [clause for clause in clauses if clause.at < at and clause.subjects]
-    if used is not None and placed and words[used.start - 1 : used.start] and words[used.start - 1] in _CLOSE:
-        # "Sits above Bo on a tree": Bo does not.
-        return placed[-1].subjects
-    while place > 0 and (place - 1 in taken or words[place - 1] in _ADVERBS or words[place - 1] in ("?", ",")):
-        if any(mention.end == place for mention in mentions):
-            break
-        place -= 1
-    direct = next((mention for mention in mentions if mention.end == place and mention.shown), None)
-    if direct is not None:
-        return direct.who
-    before = [clause for clause in clauses if clause.at < at and clause.subjects]
-    if before and words[place - 1] != "and":
-        return before[-1].subjects
-    after = [mention for mention in mentions if mention.start > at and mention.shown and mention.who != tuple(objects)]
-    # "Behind a tree she finds Hugo": Hugo is there.
-    finds = any(clause.verb in _FINDING for clause in clauses if clause.at > at) and len(after) > 1
-    return after[finds].who if after else ()
-
-
-def _pairs(subjects: Sequence[str], relation: str, objects: Sequence[str], swapped: bool) -> list[Relation]:
-    """Every subject to every object; in depth and height one pair only, since a column holds two."""
-    upper, lower = (objects, subjects) if swapped else (subjects, objects)
-    if relation in _ONE_EACH:
-        upper, lower = upper[:1], [name for name in lower if name not in upper[:1]][:1]
-    return [(a, relation, b) for a in upper for b in lower if a != b]
-
-
-def _between(words: Sequence[str], at: int, mentions: Sequence[Mention], clauses: Sequence[Clause]) -> list[Relation]:
-    """ "A ball between Lina and Bo": Lina is left of it, Bo right of it."""
-    after = [mention for mention in mentions if mention.start > at and mention.shown]
-    count = 1 if after and len(after[0].who) > 1 else 2
-    sides = tuple(dict.fromkeys(name for mention in after[:count] for name in mention.who))[:2]
-    rest = [*(mention for mention in mentions if mention.start < at), *after[count:]]
-    middle = next((name for name in _subjects(words, at, rest, clauses, frozenset(), sides) if name not in sides), None)
-    if middle is None or len(sides) < 2:
-        return []
-    return [(sides[0], "left of", middle), (middle, "left of", sides[1])]
-
-
-def _once(relations: Sequence[Relation]) -> list[Relation]:
-    kept: dict[frozenset[str], Relation] = {}
-    for relation in relations:
-        kept.setdefault(frozenset((relation[0], relation[2])), relation)
-    return list(kept.values())[:MAX_RELATIONS]

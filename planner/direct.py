@@ -193,7 +193,11 @@ def planned(
     """
     world = language_model.world
     fixed = repair(scene, reading=reading)
-    larger = Repaired(staged(fixed.scene, world, written=scene), ()) if world else framed(fixed.scene)
+    larger = (
+        Repaired(staged(fixed.scene, world, written=scene, shots=reading.shots if reading else ()), ())
+        if world
+        else framed(fixed.scene)
+    )
     size = size or (world.size if world else _DEFAULT_SIZE)
     try:
         plan = compose(larger.scene, sentences=sentences, world=world, seed=seed, size=size)

@@ -40,6 +40,7 @@ class Discourse:
         around: who may be in the present frame, before its sentence is read.
         left_out: phrases that have no effect.
         aliases: what somebody was called before their name was told -> the name.
+        relatives: role -> whose relative it is.
     """
 
     world: World
@@ -49,6 +50,7 @@ class Discourse:
     around: list[str] = field(default_factory=list)
     left_out: list[str] = field(default_factory=list)
     aliases: dict[str, str] = field(default_factory=dict)
+    relatives: dict[str, str] = field(default_factory=dict)
 
     def name(self, old: str, new: str) -> None:
         """Call a role by its proper name from now on."""
@@ -62,6 +64,7 @@ class Discourse:
         if old in self.genders:
             self.genders.setdefault(new, self.genders.pop(old))
         self.aliases[old] = new
+        self.relatives = {new if a == old else a: new if b == old else b for a, b in self.relatives.items()}
 
     def is_creature(self, name: str) -> bool:
         """Whether it can act."""
@@ -95,6 +98,10 @@ class Discourse:
         order = [*subject, *inside, *self.recent] if is_subject else [*reversed(inside), *self.recent]
         excluded = () if is_subject else subject
         candidates = [name for name in dict.fromkeys(order) if name not in excluded and self._allowed(name, gender)]
+        if not candidates and len(excluded) > 1:
+            # "They climb, Lina in front and Bo behind her": only Bo is not she.
+            others = (name for name in order if name not in inside[-1:])
+            candidates = [name for name in dict.fromkeys(others) if self._allowed(name, gender)]
         known = [name for name in candidates if self.genders.get(name) == gender]
         if gender == "it":
             known = [name for name in candidates if name in known or not name.startswith("#")]

@@ -6,7 +6,7 @@ order, shot size and rows, and gives everything the sides it is drawn with.
 """
 
 import itertools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from raccord.planner.geometry import Box, Constraint, arrange, faults, inside
@@ -81,21 +81,22 @@ class Arrangement(NamedTuple):
     boxes: tuple[Box, ...]
 
 
-def staged(scene: Scene, world: World, *, written: Scene | None = None) -> Scene:
+def staged(scene: Scene, world: World, *, written: Scene | None = None, shots: Sequence[str | None] = ()) -> Scene:
     """The scene with the natural proportions of its world: every frame gets that of its `arrangements` which is nearest
     to the boxes the model chose.
 
     Args:
         scene: a repaired scene.
         written: what the model wrote before its boxes were repaired; None where that is `scene`.
+        shots: how close the story wants each frame (`raccord.planner.reading.Reading.shots`).
 
     The model decides who stands left of whom, how close the camera is and whether a crowd stands in two rows; every
     relation of a repaired scene holds and nothing overlaps more than before. A frame whose relations leave no room for
     any arrangement stays as it is.
     """
     cards = {being.name: being.card for being in scene.entities}
-    shots = zip(scene.frames, (written or scene).frames, strict=True)
-    return scene.model_copy(update={"frames": tuple(_staged(shot, own, cards, world) for shot, own in shots)})
+    frames = zip(scene.frames, (written or scene).frames, shots or [None] * len(scene.frames), strict=True)
+    return scene.model_copy(update={"frames": tuple(_staged(*frame, cards, world) for frame in frames)})
 
 
 def arrangements(shot: Shot, cards: Mapping[str, str], world: World) -> list[Arrangement]:
@@ -133,8 +134,9 @@ def natural_size(card: str, action: str, count: int, world: World, scale: float 
     return round(width), round(height)
 
 
-def _staged(shot: Shot, written: Shot, cards: Mapping[str, str], world: World) -> Shot:
+def _staged(shot: Shot, written: Shot, size: str | None, cards: Mapping[str, str], world: World) -> Shot:
     found = arrangements(shot, cards, world)
+    found = [one for one in found if one.size == size] or found
     if not found:
         return shot
     own = {item.entity: inside(item.box) for item in written.items}

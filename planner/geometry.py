@@ -7,10 +7,8 @@ import itertools
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from raccord.planner.placing import Box, Size, place_one_by_one
 from raccord.planner.scene import GRID
-
-Box = tuple[int, int, int, int]
-Size = tuple[int, int]
 
 MIN_WIDTH, MIN_HEIGHT = 6, 8
 # Largest share of the smaller box that two boxes may have in common, if nothing says that one stands behind the other.
@@ -96,7 +94,8 @@ def arrange(sizes: Sequence[Size], constraints: Sequence[Constraint], *, rows: i
     they do not.
 
     Items stand on one ground line, from left to right in the given order unless a relation wants another one; in two
-    rows half of them stand higher up.
+    rows half of them stand higher up, those left and right of each other in the same row. Where columns cannot satisfy
+    the relations, boxes are searched for one by one (`raccord.planner.placing`).
 
     Args:
         sizes: (width, height) of up to five items.
@@ -106,19 +105,51 @@ def arrange(sizes: Sequence[Size], constraints: Sequence[Constraint], *, rows: i
     Returns:
         The boxes, or None when the relations contradict each other or do not fit into one frame.
     """
-    columns = _columns(len(sizes), constraints)
-    if columns is None:
-        return None
-    for shrink in (1.0, 0.85, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2):
-        small = [(max(MIN_WIDTH, round(w * shrink)), max(MIN_HEIGHT, round(h * shrink))) for w, h in sizes]
+    columns = _columns(len(sizes), constraints) if rows == 1 else []
+    shrunk = [
+        [(max(MIN_WIDTH, round(w * shrink)), max(MIN_HEIGHT, round(h * shrink))) for w, h in sizes]
+        for shrink in (1.0, 0.85, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2)
+    ]
+    for small in shrunk if columns is not None else ():
         if rows == 1:
             candidates = (_place(order, small, constraints) for order in itertools.permutations(columns))
         else:
             candidates = (_in_two_rows(order, small) for order in itertools.permutations(range(len(sizes))))
         for boxes in candidates:
-            if boxes is not None and faults(boxes, constraints) == ([], []):
+            level = boxes is not None and (rows == 1 or _level(boxes, constraints))
+            if boxes is not None and level and faults(boxes, constraints) == ([], []):
                 return boxes
-    return None
+    found = (_searched(small, constraints) for small in shrunk if rows == 1)
+    return next((boxes for boxes in found if boxes is not None), None)
+
+
+def _level(boxes: Sequence[Box], constraints: Sequence[Constraint]) -> bool:
+    """Whether all that stand left or right of each other are in one row."""
+    sides = [c for c in constraints if c.relation in ("left of", "right of")]
+    return all(boxes[c.subject][1] + boxes[c.subject][3] == boxes[c.object][1] + boxes[c.object][3] for c in sides)
+
+
+def _searched(sizes: Sequence[Size], constraints: Sequence[Constraint]) -> list[Box] | None:
+    """Boxes without a fault that a search finds."""
+    needs = []
+    for c in constraints:
+        if c.relation in (*_DEPTH, "above"):
+            front = c.relation == "in front of"
+            upper, lower = (c.object, c.subject) if front else (c.subject, c.object)
+            needs.append((upper, lower, "above" if c.relation == "above" else "behind"))
+
+    def fits(placed: dict[int, Box], last: int) -> bool:
+        return all(
+            overlap(box, placed[last]) <= overlap_allowed(item, last, constraints)
+            for item, box in placed.items()
+            if item != last
+        ) and all(
+            holds(c.relation, placed[c.subject], placed[c.object])
+            for c in constraints
+            if last in (c.subject, c.object) and {c.subject, c.object} <= placed.keys()
+        )
+
+    return place_one_by_one(sizes, needs, fits, _GROUND)
 
 
 def _in_two_rows(order: Sequence[int], sizes: Sequence[Size]) -> list[Box] | None:

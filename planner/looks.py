@@ -14,6 +14,7 @@ _INDEFINITE = ("a", "an", "one", "another", "no")
 _LINKS = ("with", "wearing", "in", "carrying")
 _COATS = ("fur", "feathers", "skin", "shell", "hair", "scales", "coat")
 _PLAIN = "plain"
+_SHADES = ("light", "dark", "bright", "pale", "deep")
 
 
 @dataclass(frozen=True)
@@ -149,6 +150,8 @@ def _adjectives(words: Sequence[str], at: int, world: World) -> tuple[Looks, int
             pattern = world.patterns[word]
         elif word in world.sizes:
             size = world.sizes[word]
+        elif word in _SHADES and following in world.colours:
+            pass  # "light green" is green
         elif word in world.settings and (following in world.kinds or following in world.plurals):
             pass  # "a street lamp" is a lamp
         elif word not in (UNKNOWN, "very", "and", ",") or (

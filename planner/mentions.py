@@ -3,20 +3,22 @@
 from collections.abc import Sequence
 
 from raccord.planner.discourse import BODY, GENDERS, IT, Discourse, Mention
+from raccord.planner.kinship import KIN, KINSFOLK
 from raccord.planner.looks import POSSESSIVES, Phrase, Role, attired, noun_phrase, predicate, worn
+from raccord.planner.naming import is_name_at, learn, likened_to, names_after, new_role, spelt
 from raccord.planner.places import PlaceTold
 from raccord.planner.reading import UNKNOWN
 from raccord.planner.scene import MAX_ITEMS
 from raccord.planner.world import World
 
 _OWNERS = {"her": "she", "his": "he", "its": "it"}
-_GROUP = ("they", "them", "both", "everyone", "everybody", "friends", "animals")
+_GROUP = ("they", "them", "both", "everyone", "everybody", "friends", "animals", *KINSFOLK)
+_SIDES = ("left", "right", "side")
 _DRESSING = ("wears", "wear", "wearing", "has", "have", "gets", "on", "carries", "carry")
 _ARTICLES = ("a", "an", "the")
 _GIVING = ("gives", "give", "brings", "bring", "buys", "hands", "lends")
 _UNDRESSING = ("takes", "take", "loses", "removes")
 _BE = ("is", "are")
-_ORDINALS = ("", "", "second", "third", "fourth", "fifth")
 
 
 def read_mentions(words: Sequence[str], told: PlaceTold, story: Discourse) -> list[Mention]:
@@ -102,7 +104,8 @@ _ADVERBS = frozenset("also then there now still soon both all just too slowly qu
 
 
 _PREPOSITIONS = frozenset(
-    "to with without of by near behind beside at for from over above on under below in into inside onto around".split()
+    "to with without of by near behind beside at for from over above on under below in into inside onto around "
+    "beneath underneath alongside towards toward through across against like than".split()
 )
 
 
@@ -161,6 +164,12 @@ def _mention(
             return Mention(at, told + 1, (words[told],))
     if word in _OWNERS and following in BODY:
         return Mention(at, at + 1, story.pronoun(_OWNERS[word], mentions, ()), shown=False)
+    relative = _relative(words, at, mentions, story)
+    if relative is not None:
+        return relative
+    if word in _OWNERS and following in _SIDES:
+        # "Sits to his right."
+        return Mention(at, at + 1, story.pronoun(_OWNERS[word], mentions, subject))
     if word in POSSESSIVES and following in ("friends", "animals"):
         owner = story.pronoun(_OWNERS.get(word, ""), mentions, ()) if word in _OWNERS else ()
         return Mention(at, at + 2, tuple(name for name in story.creatures_around(mentions) if name not in owner))
@@ -177,6 +186,9 @@ def _mention(
         return _told_of(words, phrase, mentions, story)
     if word in ("both", "all") and list(words[at + 1 : at + 3]) == ["of", "them"]:
         return Mention(at, at + 3, story.creatures_around(mentions))
+    if word in _GROUP and at and words[at - 1] in (*_BE, "best", "good", "great"):
+        # "They are best friends."
+        return None
     if word in _GROUP or (word == "the" and following in ("two", "three", "four", *_GROUP)):
         end = at + 1 if word in _GROUP else at + 2
         group = story.creatures_around(mentions)
@@ -186,11 +198,74 @@ def _mention(
         owner = word in POSSESSIVES and _owns(words, at + 1, story.world)
         before = words[at - 1] if at else ""
         governed = before in _PREPOSITIONS or before in story.world.all_verbs
-        who = story.pronoun(
-            word, mentions, () if owner or _opened(words, at) else subject, as_object=word in IT and governed
-        )
+        beside = _placed(words, at, mentions)
+        others = beside.who if beside is not None else () if owner or _opened(words, at) else subject
+        who = story.pronoun(word, mentions, others, as_object=word in IT and governed)
+        if (
+            beside is not None
+            and subject
+            and word in GENDERS
+            and story.genders.get(subject[0], GENDERS[word]) == GENDERS[word]
+        ):
+            # "A fox sits with a drum in front of him": the fox.
+            who = subject[:1] if story.is_creature(subject[0]) and subject[0] not in beside.who else who
+            story.genders.update(dict.fromkeys(who, GENDERS[word]))
         return Mention(at, at + 1, who, shown=not owner)
     return None
+
+
+def _relative(words: Sequence[str], at: int, mentions: Sequence[Mention], story: Discourse) -> Mention | None:
+    """Whom "her little brother #2", "#1's cousin" or "his sister" at `at` speaks of; None if it is nobody's relative.
+
+    A relative is of the kind of whoever it is related to, unless the story says what it is.
+    """
+    if words[at] not in POSSESSIVES or words[at] == "their":
+        return None
+    place = at + 1
+    while place < len(words) and (words[place] in story.world.sizes or words[place] == UNKNOWN):
+        place += 1
+    kin = words[place] if place < len(words) else ""
+    if kin not in KIN:
+        return None
+    last = mentions[-1] if mentions else None
+    owner = last.who if words[at] == "'s" and last else story.pronoun(_OWNERS.get(words[at], "it"), mentions, ())
+    end = place + 1
+    name = _kin_name(words, end)
+    if name is not None:
+        end = words.index(name, end)
+        mention = _named(words, end, story)
+        who, end = name, mention.end
+        if kin in story.roles and story.roles[who].kind is None:
+            story.name(kin, who)
+    elif (
+        last is not None
+        and len(last.who) == 1
+        and last.who[0].startswith("#")
+        and last.who != owner
+        and (list(words[last.end : at]) in ([","], ["is"]))
+    ):
+        # "Flint, her brother," and "Flint is her brother".
+        who = last.who[0]
+    else:
+        alike = [name for name, other in story.relatives.items() if other in owner and story.aliases.get(kin) == name]
+        who = alike[0] if alike else kin
+        story.roles.setdefault(who, Role(who))
+    if owner and owner[0] != who:
+        story.relatives.setdefault(who, owner[0])
+    gender = KIN[kin]
+    if gender is not None:
+        story.genders.setdefault(who, gender)
+    return Mention(at, end, (who,))
+
+
+def _kin_name(words: Sequence[str], at: int) -> str | None:
+    """The name behind "her brother": "her brother #2", "her brother, #2,", "her brother named #2"."""
+    rest = list(words[at : at + 3])
+    if rest[:1] and rest[0].startswith("#"):
+        return rest[0]
+    if rest[:1] in (["named"], ["called"]) and rest[1:2] and rest[1].startswith("#"):
+        return rest[1]
+    return rest[1] if len(rest) == 3 and rest[0] == rest[2] == "," and rest[1].startswith("#") else None
 
 
 def _owns(words: Sequence[str], at: int, world: World) -> bool:
@@ -210,7 +285,9 @@ def _named(words: Sequence[str], at: int, story: Discourse) -> Mention:
     story.roles.setdefault(name, Role(name))
     end = at + 1
     if words[end : end + 1] == ["'s"]:
-        return Mention(at, end, (name,), shown=False)
+        # Who rides on Bo's back is where Bo is.
+        carried = at > 0 and words[at - 1] in ("on", "onto") and words[end + 1 : end + 2] and words[end + 1] in BODY
+        return Mention(at, end, (name,), shown=bool(carried))
     # "Mr Fox, a fox with glasses," tells twice what he is.
     end = _apposed(words, name, _apposed(words, name, end, story), story)
     looks, end, missing = attired(words, end, story.world)
@@ -229,7 +306,7 @@ def _apposed(words: Sequence[str], name: str, at: int, story: Discourse) -> int:
         if unknown > start and not (noun and (noun[0] in story.world.kinds or noun[0] in story.world.colours)):
             return unknown + 1
     phrase = noun_phrase(words, start, story.world)
-    if phrase is None or phrase.count != 1 or _is_name_at(words, phrase.end):
+    if phrase is None or phrase.count != 1 or is_name_at(words, phrase.end):
         return at
     role, kind = story.roles[name], story.world.kinds[phrase.noun]
     if start == at and not phrase.determiner and role.kind == kind and phrase.end == at + 1:
@@ -239,21 +316,8 @@ def _apposed(words: Sequence[str], name: str, at: int, story: Discourse) -> int:
         return at
     if phrase.determiner not in ("", "a", "an", "the", "another"):
         return at
-    _learn(name, phrase, story)
+    learn(name, phrase, story)
     return phrase.end
-
-
-def _is_name_at(words: Sequence[str], at: int) -> bool:
-    return at < len(words) and (words[at].startswith("#") or words[at] in ("named", "called"))
-
-
-def _learn(name: str, phrase: Phrase, story: Discourse) -> None:
-    role = story.roles.get(name, Role(name))
-    told = story.world.kinds[phrase.noun]
-    if role.kind not in (None, told) or not role.fits(phrase.looks):
-        story.left_out.append(_spelt(phrase))
-    story.roles[name] = role.with_looks(phrase.looks, kind=told)
-    story.left_out += phrase.left_out
 
 
 def _named_before(words: Sequence[str], phrase: Phrase, mentions: Sequence[Mention], story: Discourse) -> str | None:
@@ -268,7 +332,13 @@ def _named_before(words: Sequence[str], phrase: Phrase, mentions: Sequence[Menti
 
 def _told_of(words: Sequence[str], phrase: Phrase, mentions: Sequence[Mention], story: Discourse) -> Mention:
     """Whom a noun phrase speaks of: those with the names that follow, those known already, or new ones."""
-    names, end = _names_after(words, phrase)
+    names, end = names_after(words, phrase)
+    likened = likened_to(words, phrase.end, story.world)
+    if likened is not None:
+        # "A frog as green as #1": that is what #1 is.
+        name, looks = likened
+        learn(name, phrase._replace(looks=looks), story)
+        return Mention(phrase.start, phrase.end + 4, (name,))
     if len(names) == 1 and phrase.definite and names[0] not in story.roles:
         # "The dog, Max," is the dog spoken of before.
         kind = story.world.kinds[phrase.noun]
@@ -278,7 +348,7 @@ def _told_of(words: Sequence[str], phrase: Phrase, mentions: Sequence[Mention], 
             story.name(fitting[-1], names[0])
     if names:
         for name in names:
-            _learn(name, phrase, story)
+            learn(name, phrase, story)
         if len(names) == 1:
             looks, end, missing = attired(words, end, story.world)
             story.roles[names[0]] = story.roles[names[0]].with_looks(looks)
@@ -286,7 +356,7 @@ def _told_of(words: Sequence[str], phrase: Phrase, mentions: Sequence[Mention], 
         return Mention(phrase.start, end, names)
     named = _named_before(words, phrase, mentions, story)
     if named is not None:
-        _learn(named, phrase, story)
+        learn(named, phrase, story)
         return Mention(phrase.start, end, (named,))
     kind = story.world.kinds[phrase.noun]
     alike = [role.name for role in story.roles.values() if role.kind == kind]
@@ -294,55 +364,17 @@ def _told_of(words: Sequence[str], phrase: Phrase, mentions: Sequence[Mention], 
     new = phrase.determiner == "another"
     if phrase.definite and alike and not new:
         if not known:
-            story.left_out.append(_spelt(phrase))
+            story.left_out.append(spelt(phrase))
         # The one spoken of last, so that "the ball" is the ball just found.
         last = [name for name in story.recent if name in (known or alike)] or (known or alike)
         return Mention(phrase.start, end, tuple(known or alike) if phrase.plural else (last[0],))
     # "A red cat" said again is the red cat, unless it is another one; a named one is not called "a cat".
     same = [name for name in known if not name.startswith("#")]
     if same and not new and not phrase.plural:
-        _learn(same[0], phrase, story)
+        learn(same[0], phrase, story)
         return Mention(phrase.start, end, (same[0],))
-    who = tuple(_new(phrase, kind, story) for _ in range(phrase.count) if len(story.roles) < 2 * MAX_ITEMS)
+    who = tuple(new_role(phrase, kind, story) for _ in range(phrase.count) if len(story.roles) < 2 * MAX_ITEMS)
     return Mention(phrase.start, end, who)
-
-
-def _names_after(words: Sequence[str], phrase: Phrase) -> tuple[tuple[str, ...], int]:
-    """Names that a noun phrase introduces, and where they end: "a cat named #1", "her dog #1", "two cats, #1 and
-    #2"."""
-    at = phrase.end
-    if words[at : at + 1] == [","] and words[at + 1 : at + 2] and words[at + 1].startswith("#"):
-        at += phrase.plural or list(words[at + 2 : at + 3]) == [","]
-    if words[at : at + 1] and words[at] in ("named", "called"):
-        at += 1
-    elif not phrase.determiner and not phrase.plural:
-        return (), phrase.end
-    names: list[str] = []
-    while at < len(words) and words[at].startswith("#") and len(names) < phrase.count:
-        names.append(words[at])
-        at += 1
-        if len(names) < phrase.count and words[at : at + 1] and words[at] in ("and", ","):
-            at += 1
-    if len(names) == 1 < phrase.count:
-        # "Between two trees Lina sees a house": the trees have no name.
-        return (), phrase.end
-    return tuple(names), at if names else phrase.end
-
-
-def _new(phrase: Phrase, kind: str, story: Discourse) -> str:
-    """A new role without a name: "ball", or "blue ball", "second ball" where there is one already."""
-    noun = phrase.noun
-    names = [noun, *([f"{phrase.looks.colour} {noun}"] if phrase.looks.colour and phrase.count == 1 else [])]
-    names += [f"{ordinal} {noun}" for ordinal in _ORDINALS if ordinal]
-    name = next(name for name in names if name not in story.roles)
-    story.roles[name] = Role(name).with_looks(phrase.looks, kind=kind)
-    story.left_out += phrase.left_out
-    return name
-
-
-def _spelt(phrase: Phrase) -> str:
-    looks = phrase.looks
-    return " ".join(part for part in (looks.size, looks.pattern, looks.colour, phrase.noun) if part)
 
 
 def _looks_told(
@@ -381,14 +413,43 @@ def _looks_told(
     return at + 1
 
 
+def _placed(words: Sequence[str], at: int, mentions: Sequence[Mention]) -> Mention | None:
+    """What "with a drum in front of" or ", a kite above" before `at` speaks of; None where it is no such phrase."""
+    start = at
+    while start and (words[start - 1] in _PREPOSITIONS or words[start - 1] in _PLACING):
+        start -= 1
+    last = mentions[-1] if mentions else None
+    if start == at or last is None or last.end != start or not last.shown or not last.start:
+        return None
+    return last if words[last.start - 1] in ("with", ",") and len(mentions) > 1 else None
+
+
+def _respectively(words: Sequence[str], at: int, world: World) -> list[Phrase]:
+    """The phrases of "an owl and a cat" at `at`; none where it is only one."""
+    found: list[Phrase] = []
+    phrase = noun_phrase(words, at, world)
+    while phrase is not None and phrase.determiner in ("a", "an") and not is_name_at(words, phrase.end):
+        found.append(phrase)
+        at = phrase.end + (words[phrase.end : phrase.end + 1] == [","])
+        at += words[at : at + 1] == ["and"]
+        phrase = noun_phrase(words, at, world) if at > phrase.end else None
+    return found if len(found) > 1 else []
+
+
 def _being(words: Sequence[str], at: int, subject: Sequence[str], story: Discourse) -> int:
     """ "#1 is a red cat", "#1 and #2 are cats", "the cat is red"."""
     start = at + 2 if words[at + 1 : at + 2] == ["both"] else at + 1
     phrase = noun_phrase(words, start, story.world)
     new = [name for name in subject if name.startswith("#")]
-    if phrase and new and (phrase.determiner in ("a", "an") or phrase.plural) and not _is_name_at(words, phrase.end):
+    each = _respectively(words, start, story.world) if len(new) > 1 else []
+    if each and len(each) == len(new):
+        # "#1 and #2 are an owl and a cat."
+        for name, one in zip(new, each, strict=True):
+            learn(name, one, story)
+        return each[-1].end
+    if phrase and new and (phrase.determiner in ("a", "an") or phrase.plural) and not is_name_at(words, phrase.end):
         for name in new:
-            _learn(name, phrase, story)
+            learn(name, phrase, story)
         return phrase.end
     told = predicate(words, start, story.world) if words[at + 1 : at + 2] != ["not"] else None
     if told is None or any(not story.roles[name].fits(told[0]) for name in subject):

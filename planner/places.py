@@ -3,11 +3,15 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from raccord.planner.reading import UNKNOWN
 from raccord.planner.world import World
 
 _LONGEST = 4
 _ENDING = ("stops", "ends", "no", "not", "over", "after")
 _THROUGH = ("in", "through", "under", "falling")
+_THINKING = ("dreams", "dream", "dreaming", "thinks", "think", "talks", "talk", "hears", "tells", "sings", "reads")
+_WISHING = ("wants", "want", "hopes", "plans", "wishes", "asks", "decides")
+_INTO = ("in", "into", "inside")
 
 
 class Place(NamedTuple):
@@ -49,9 +53,11 @@ class _Found(NamedTuple):
 def read_place(words: Sequence[str], before: Place, world: World) -> PlaceTold:
     """Where a sentence plays that follows one at `before`; of several settings the last one counts ("from the forest
     to the beach")."""
-    found = _found(words, world)
+    found = _found(words, world, before.setting)
     snow = [told for told in found if _is_weather(words, told, found)]
     settings = [told for told in found if told.sort == "setting" and told not in snow]
+    # What is only dreamt of, or wanted, is no place yet.
+    settings = [told for told in settings if not _wished(words, told.start)]
     times = [told for told in found if told.sort == "time"]
     weathers = [told for told in found if told.sort == "weather"] + [
         told._replace(sort="weather", what="snowfall") for told in snow
@@ -75,18 +81,34 @@ def read_place(words: Sequence[str], before: Place, world: World) -> PlaceTold:
     )
 
 
+def _wished(words: Sequence[str], at: int) -> bool:
+    """Whether the setting at `at` is only thought of ("dreams of the sea", "wants to go to the beach")."""
+    before = [word for word in words[max(0, at - 6) : at] if word not in ("a", "an", "the")]
+    if before[-1:] and before[-1] in ("of", "about") and before[-2:-1] and before[-2] in _THINKING:
+        return True
+    wish = [n for n, word in enumerate(before) if word in _WISHING]
+    return bool(wish) and "to" in before[wish[-1] + 1 :] and not {"and", ",", "so"} & {*before[wish[-1] + 1 :]}
+
+
 def _positions(found: Sequence[_Found]) -> frozenset[int]:
     return frozenset(at for told in found for at in range(told.start, told.end))
 
 
-def _found(words: Sequence[str], world: World) -> list[_Found]:
-    """The longest phrases that tell of a place, in order."""
+def _found(words: Sequence[str], world: World, before: str) -> list[_Found]:
+    """The longest phrases that tell of a place, in order; `before` is the setting so far."""
     found, at = [], 0
     while at < len(words):
+        inside = _indoors(words, at, world)
+        if inside is not None:
+            found.append(_Found(at, inside, "setting", world.indoors[0]))
+            at = inside
+            continue
         for length in range(min(_LONGEST, len(words) - at), 0, -1):
             told = world.place_words.get(" ".join(words[at : at + length]))
             if told is not None and not (length == 1 and _describes(words, at, told[0][0], world)):
-                found += [_Found(at, at + length, *one) for one in told]
+                # There is sand in a desert, too.
+                sandy = before == "desert" and words[at : at + length] == ["sand"]
+                found += [_Found(at, at + length, *((one[0], before) if sandy else one)) for one in told]
                 at += length - 1
                 break
         at += 1
@@ -94,9 +116,27 @@ def _found(words: Sequence[str], world: World) -> list[_Found]:
 
 
 def _describes(words: Sequence[str], at: int, sort: str, world: World) -> bool:
-    """Whether a setting's word says what sort of thing follows ("a street lamp")."""
+    """Whether a setting's word says what sort of thing follows ("a street lamp"), or "dark" which colour."""
     following = words[at + 1] if at + 1 < len(words) else ""
-    return sort == "setting" and (following in world.kinds or following in world.plurals)
+    thing = following in world.kinds or following in world.plurals
+    return (sort == "setting" and thing) or (sort == "time" and (following in world.colours or thing))
+
+
+def _indoors(words: Sequence[str], at: int, world: World) -> int | None:
+    """Where "inside a little cottage" or, at the beginning, "back home" at `at` ends: there is room in it. None for
+    what is no such place; where somebody only lives is one only if the sentence says no more."""
+    if list(words[at : at + 2]) == ["back", "home"] and (at == 0 or words[at - 1] in (",", "and")):
+        return at + 2
+    if words[at] not in _INTO or any(word in ("lives", "live") for word in words[max(0, at - 2) : at]):
+        return None
+    end = at + 1
+    if words[end : end + 1] and words[end] in ("the", "a", "an", "his", "her", "their", "its", "that"):
+        end += 1
+    described = end
+    while end < len(words) and (words[end] in world.colours or words[end] in world.sizes or words[end] == UNKNOWN):
+        end += 1
+    house = world.kinds.get(words[end]) == "house" if end < len(words) else False
+    return end + 1 if house and end > described else None
 
 
 def _is_weather(words: Sequence[str], told: _Found, found: Sequence[_Found]) -> bool:

@@ -7,24 +7,33 @@ first appearance) and is put back after decoding. A name therefore works whether
 
 import re
 import unicodedata
+from collections import Counter
 from dataclasses import dataclass
 
 from raccord.planner.given_names import TITLES, usual_gender
+from raccord.planner.spoken import shot_size, without_heading, without_speech
 from raccord.planner.world import World
 
 UNKNOWN = "?"
 _SENTENCE_END = re.compile(r"[.!?…。\uff01\uff1f]+[\"'\u201d\u2019)\]]*(?=\s|$)")
 _LINE_END = re.compile(_SENTENCE_END.pattern.replace(r"(?=\s|$)", "$"))
-_TOKEN = re.compile(r"[^\W\d_]+(?:['\u2019][^\W\d_]+)*|\d+|,")
+_TOKEN = re.compile(r"[^\W\d_]+\d*(?:['\u2019][^\W\d_]+)*|\d+|,")
 _CLAUSE_END = re.compile(";")
 _PAUSE = re.compile(r":(?!\d)|\s[-\u2013\u2014]+\s|\u2014")
 # "A star-shaped balloon" is no star.
 _COMPOUND = re.compile(r"([^\W\d_]+)-(shaped|like|sized|coloured|colored|eyed|haired|tailed|footed)\b")
 _POSSESSIVE = re.compile(r"['\u2019]s?$")
 OWNS = "'s"
+# "Smaller than he is": whoever is compared with need not be there. Names are placeholders by then.
+_COMPARED = re.compile(
+    r" than (?:she|he|it|they|him|her|them|#\d+|(?:the|a|an|his|her|its) \w+)(?: (?:is|are|does|do)\b)?"
+)
+# "Bo, meanwhile, sits".
+_ASIDE = re.compile(r" , (?:meanwhile|however|though|also|still|then|finally|suddenly|at last|of course) ,")
 _TITLES = re.compile(r"\b(Mr|Mrs|Ms|Dr)\.(?=\s)")
 # An unknown word with such an end that opens a sentence is a name only if a sentence goes on as behind a name.
 _NO_NAME_ENDS = ("ly", "ing", "ed")
+_NO_VERBS = frozenset("there of as through to that this up down in into inside on at under over near from by".split())
 _NAME_LENGTH = 40
 # Common words that open sentences with a capital letter; none is a name.
 _NEVER_NAMES = frozenset(
@@ -48,6 +57,8 @@ class Reading:
         genders: "she" or "he" for names that are usually given to one, else None.
         nouns: words of the story that may stand for an entity without a name, in order of appearance.
         unknown: words of the story outside the world, as written, in order, without repetition.
+        shots: how close the story wants each frame shown, "close" or "wide"; None where it does not say. Empty means
+            that it says nothing of any.
     """
 
     sentences: tuple[str, ...]
@@ -55,6 +66,7 @@ class Reading:
     nouns: tuple[str, ...]
     unknown: tuple[str, ...]
     genders: tuple[str | None, ...] = ()
+    shots: tuple[str | None, ...] = ()
 
 
 def split_story(story: str) -> list[str]:
@@ -72,7 +84,17 @@ def split_story(story: str) -> list[str]:
 
 
 def _sentences(text: str) -> list[str]:
-    return [part.strip() for part in _SENTENCE_END.split(text) if _has_words(part)]
+    """The sentences of a text; what is said in quotation marks does not end the sentence around it."""
+    straight = text.count('"') % 2 == 0
+    parts, start = [], 0
+    for end in _SENTENCE_END.finditer(text):
+        before = text[start : end.end()]
+        quoting = (straight and before.count('"') % 2) or before.count("\u201c") > before.count("\u201d")
+        goes_on = end.group()[-1] in '"\u201d\u2019' and text[end.end() :].lstrip()[:1].islower()
+        if not quoting and not goes_on:
+            parts.append(text[start : end.start()] + "".join(c for c in end.group() if c in '"\u201d'))
+            start = end.end()
+    return [part.strip() for part in (*parts, text[start:]) if _has_words(part)]
 
 
 def _has_words(text: str) -> bool:
@@ -85,26 +107,31 @@ def _is_name(word: str, world: World) -> bool:
     return word[0].isupper() and not known and len(word) <= _NAME_LENGTH
 
 
-def _opens(tokens: list[str]) -> bool:
-    """Whether the first word of a sentence opens it ("Quickly Lina runs", "Tired, she sleeps") and names nobody."""
+def _opens(tokens: list[str], capitals: Counter[str]) -> bool:
+    """Whether the first word of a sentence opens it ("Quickly Lina runs", "Tired, she sleeps", "Deep in the forest")
+    and names nobody; `capitals` counts the story's words with a capital letter."""
     following = tokens[1] if len(tokens) > 1 else ""
     third = tokens[2] if len(tokens) > 2 else ""
     beginning = third if following == "," else following
     goes_on = beginning[:1].isupper() or beginning in ("she", "he", "they", "it")
+    if following in _NO_VERBS and capitals[tokens[0]] < 2 and usual_gender(tokens[0]) is None:
+        return True
     return beginning in ("she", "he", "they") or (tokens[0].endswith(_NO_NAME_ENDS) and goes_on)
 
 
 def read_story(story: str, world: World) -> Reading:
     """Read a story for a model of `world`. Never raises for any text; a story without words gives an empty reading."""
-    reader = _Reader(world, _named_like_places(story, world))
-    frames = [" and ".join(reader.sentence(part) for part in _sentences(text)) for text in split_story(story)]
+    reader = _Reader(world, story)
+    shown = [shot_size(without_heading(text)) for text in split_story(story)]
+    frames = [" and ".join(reader.sentence(without_speech(part)) for part in _sentences(text)) for text, _ in shown]
     genders = tuple(usual_gender(name) for name in reader.names)
-    return Reading(tuple(frames), tuple(reader.names), tuple(reader.nouns), tuple(reader.unknown), genders)
+    shots = tuple(size for _, size in shown) if any(size for _, size in shown) else ()
+    return Reading(tuple(frames), tuple(reader.names), tuple(reader.nouns), tuple(reader.unknown), genders, shots)
 
 
-def _named_like_places(story: str, world: World) -> frozenset[str]:
-    """Words of places, times and weathers that this story uses as names ("Sunny", "Dawn"): always with a capital
-    letter, more than once, and not only where a sentence begins."""
+def _named_like_words(story: str, world: World) -> frozenset[str]:
+    """Words of places, times, weathers and deeds, and given names, that this story uses as names ("Sunny", "Hop",
+    "Will"): always with a capital letter, more than once, and not only where a sentence begins."""
     found: dict[str, int] = {}
     inside: set[str] = set()
     small: set[str] = set()
@@ -114,7 +141,9 @@ def _named_like_places(story: str, world: World) -> frozenset[str]:
             word = _POSSESSIVE.sub("", token) or token
             if not word[0].isupper() or word[1:] != word[1:].lower():
                 small.add(word.lower())
-            elif word.lower() in world.place_words and word.lower() not in _NEVER_NAMES:
+            elif word.lower() not in _NEVER_NAMES and (
+                word.lower() in world.place_words or word.lower() in world.all_verbs or usual_gender(word)
+            ):
                 named = at > 0 and tokens[at - 1] in ("named", "called", "am")
                 found[word] = found.get(word, 0) + (2 if named else 1)
                 inside |= {word} if at else set()
@@ -124,8 +153,9 @@ def _named_like_places(story: str, world: World) -> frozenset[str]:
 class _Reader:
     """Reads sentences one after the other and remembers names."""
 
-    def __init__(self, world: World, known_names: frozenset[str] = frozenset()):
-        self._world, self._known_names = world, known_names
+    def __init__(self, world: World, story: str):
+        self._world, self._known_names = world, _named_like_words(story, world)
+        self._capitals = Counter(_POSSESSIVE.sub("", token) for token in _TOKEN.findall(story) if token[0].isupper())
         self.names: list[str] = []
         # Every part of a name of several words stands for the whole: "Captain Bo" may be called "Bo" later.
         self._placeholder: dict[str, str] = {}
@@ -142,7 +172,7 @@ class _Reader:
             owns = word != token
             read = self._placeholder.get(word)
             is_name = word in self._known_names or _is_name(word, self._world)
-            if read is None and is_name and not (at == 0 and _opens(tokens)):
+            if read is None and is_name and not (at == 0 and _opens(tokens, self._capitals)):
                 read = self._name(word, words[-1] if previous_was_name else None)
             if read is None and previous_was_name and word[0].isupper() and self.names[-1].lower() in TITLES:
                 # "Mr Fox" is a fox of this name.
@@ -154,7 +184,7 @@ class _Reader:
                 words.append(read)
             if owns and read.startswith("#"):
                 words.append(OWNS)
-        return " ".join(words)
+        return _ASIDE.sub("", _COMPARED.sub("", " ".join(words)))
 
     def _folded(self, tokens: list[str]) -> list[str]:
         """The tokens with each word that the world reads as another one replaced by it."""

@@ -1,17 +1,18 @@
 """English around the world's own vocabulary: verbs, tenses, places and function words that stories are written with."""
 
 ACTION_WORDS = {
-    "sitting": "sits sit sitting seated",
-    "standing": "stands stand standing stays stay comes come arrives arrive returns return meets meet sees see finds "
-    "find greets greet stops stop joins join wakes wake talks talk waves wave discovers discover",
-    "walking": "walks walk walking goes go going wanders wander strolls stroll travels travel follows follow climbs "
-    "climb leads marches steps moves move enters",
+    "sitting": "sits sit sitting seated perches perch perched crouches crouch kneels kneel",
+    "standing": "stands stand standing stays stay comes come arrives arrive returns return meets meet sees see "
+    "finds find greets greet stops stop joins join wakes wake talks talk waves wave discovers discover",
+    "walking": "walks walk walking goes go going wanders wander strolls stroll travels travel follows follow "
+    "climbs climb leads marches steps moves move enters trudges trots hikes hike roams strides tiptoes tiptoe "
+    "creeps",
     "waiting": "waits wait waiting",
-    "looking around": "looks look looking searches search",
-    "resting": "rests rest resting lies relaxes relax",
+    "looking around": "looks look looking searches search peers gazes stares",
+    "resting": "rests rest resting lies relaxes relax curls curl",
     "running": "runs run running races race racing rushes rush hurries hurry chases chase chasing jogs sprints "
-    "dashes jumps plays play playing",
-    "sleeping": "sleeps sleep sleeping naps nap napping asleep dreams dreaming snores",
+    "dashes jumps plays play playing hops hop hopping scampers scurries gallops",
+    "sleeping": "sleeps sleep sleeping naps nap napping asleep dreams dreaming snores dozes doze dozing",
 }
 
 
@@ -30,7 +31,9 @@ _VERBS = (
     "discover lands floats hangs grows shines rises sets beats sails rows paints builds cooks drinks bakes picks "
     "plants swims swings skates digs hides knocks points bows nods cries yawns whispers shouts cheers celebrates "
     "lifts drops rolls shares buys sells keeps turns becomes belongs remains learns teaches tries needs knows "
-    "feels forgets remembers waters follows guards sneaks crawls hops skips swoops spots notices reaches passes "
+    "lets sends serves offers enjoys admires chats decides agrees promises shivers hums whistles giggles replies "
+    "answers thanks fetches collects gathers pours washes bounces glows twinkles grabs sniffs splashes paddles drifts "
+    "feels forgets remembers waters follows guards sneaks crawls skips swoops spots notices reaches passes "
     "crosses leans hurts breaks fixes repairs wins loses invites"
 ).split()
 # Verbs that are no action of the world, in both forms of the present.
@@ -89,6 +92,19 @@ FORMS = {
     "is called": "is named",
     "is named": "is named",
     "too": "also",
+    "neither": "no",
+    "nothing but": "",
+    "nowhere": "not here",
+    "nor": "no",
+    "smaller": "small",
+    "shorter": "small",
+    "bigger": "large",
+    "larger": "large",
+    "taller": "large",
+    "pals": "friends",
+    "sky had": "sky has",
+    "buddies": "friends",
+    "companions": "friends",
     "tiny": "small",
     "huge": "large",
     "giant": "large",
@@ -121,33 +137,41 @@ def _regular_pasts() -> dict[str, str]:
 FORMS = {**_regular_pasts(), **FORMS, "invited": "invites", "lost": "loses", "lets go": "drops", "let go": "drops"}
 
 SETTINGS = {
-    "meadow": "meadow, meadows, grass, hill, hills, field, grassy field, grassy hill, lawn, park, garden, countryside",
+    "meadow": "meadow, meadows, grass, hill, hills, field, grassy field, grassy hill, lawn, park, garden, "
+    "countryside, hilltop, hillside, yard, backyard, fields, orchard, farm",
     "forest": "forest, woods, wood, among the trees, between the trees, through the trees, forest clearing, "
-    "clearing, jungle",
-    "beach": "beach, sand, sea, shore, seaside, coast, ocean",
-    "snow": "snow, snowy field, ice",
+    "clearing, jungle, woodland, thicket, forest path",
+    "beach": "beach, sand, sea, shore, seaside, seashore, coast, ocean, bay, harbour, harbor, pier, waterfront",
+    "snow": "snow, snowy field, ice, iceberg, frozen lake",
     "desert": "desert, dunes, dune, sand dunes, sand dune",
-    "street": "street, streets, town, city, road, pavement, sidewalk, village",
-    "room": "room, inside, indoors, living room, bedroom, kitchen, at home, in the house, in a house, inside the "
-    "house, into the house, in her house, in his house, in their house, in its house, in her cottage, "
-    "in his cottage, in their cottage, in her room, in his room, into her house, into his house, inside a house, "
-    "into a house, in the cottage, in a cottage, into the cottage",
-    "mountains": "mountains, mountain, peaks, peak, valley, mountain valley, among the mountains, below the peaks",
+    "street": "street, streets, town, city, road, pavement, sidewalk, village, alley, lane, square, market, "
+    "marketplace, downtown",
+    "room": "room, playroom, nursery, hallway, attic, library, classroom, cabin, hut, in bed, inside, indoors, "
+    "living room, bedroom, kitchen, at home, in the house, in a house, inside the house, into the house, in her "
+    "house, in his house, in their house, in its house, in her cottage, in his cottage, in their cottage, in her "
+    "room, in his room, into her house, into his house, inside a house, into a house, in the cottage, in a cottage, "
+    "into the cottage",
+    "mountains": "mountains, mountain, summit, cliff, cliffs, mountaintop, mountainside, peaks, peak, valley, "
+    "mountain valley, among the mountains, below the peaks",
 }
 TIMES = {
     "day": "by day, during the day, all day, daylight, in daylight, morning, noon, afternoon, sunrise, dawn, the "
-    "sun rises, next day, the sun shines, the sun is shining, sunny day, rainy day, snowy day, daytime, "
-    "midday",
-    "sunset": "sunset, dusk, evening, sundown, twilight, the sun sets, the sun is setting",
+    "sun rises, next day, the sun shines, the sun is shining, sunny day, rainy day, snowy day, daytime, midday, "
+    "daybreak, first light, lunchtime, lunch, breakfast, the sun comes up, the sun is up",
+    "sunset": "sunset, dusk, evening, sundown, twilight, the sun sets, the sun is setting, the sun goes down, the "
+    "sun is going down, the sun sinks, supper, dinner",
     "night": "night, under the stars, moonlight, late at night, midnight, the moon rises, moon, moonlit, starry, "
-    "dark, tonight, the stars come out, starlight, starry sky, the moon",
+    "dark, tonight, the stars come out, starlight, starry sky, the moon, nightfall, bedtime, darkness, the stars "
+    "are out, the stars shine, the moon shines, the moon is shining",
 }
 WEATHERS = {
     "clear": "clear sky, the sky is clear, under a clear sky, clear weather, sunny, sunshine, the sun comes out, "
-    "clear, the sky clears, in the sun, the sun shines, the sun is shining, sunny day",
-    "rain": "rain, rainy, rains, raining, rainy day, rainstorm, storm, stormy, rainy weather, thunderstorm",
-    "snowfall": "snowfall, snowy, snows, snowing, falling snow, in falling snow, snowy weather, snowstorm, blizzard, "
-    "snowflakes",
+    "clear, the sky clears, in the sun, the sun shines, the sun is shining, sunny day, the sky has cleared, "
+    "the sky clears up, cloudless, the weather is fine, fine weather",
+    "rain": "rain, rainy, rains, raining, rainy day, rainstorm, storm, stormy, rainy weather, thunderstorm, "
+    "drizzle, drizzles, pouring, downpour",
+    "snowfall": "snowfall, snowy, snows, snowing, falling snow, in falling snow, snowy weather, snowstorm, "
+    "blizzard, snowflakes",
 }
 
 FUNCTION_WORDS = (
@@ -163,6 +187,8 @@ FUNCTION_WORDS = (
     "best whose mother father brother sister winter summer spring autumn outdoors outside head shoulder am my "
     "shoulders every son daughter grandson baby joy foot fur feathers skin shell hair scales coat quietly happy sad "
     "angry lonely "
+    "cousin cousins sisters brothers siblings twin twins mum mom dad uncle aunt niece nephew grandmother grandma "
+    "grandfather grandpa granddaughter pair let look cold warm scene picture about opposite sides "
     "too goodbye hello world story animals weather always everywhere nearby above alongside across sadly tired"
 ).split()
 

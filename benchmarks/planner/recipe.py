@@ -29,16 +29,16 @@ ADAPTERS = {
         steps=steps,
         batch=8,
         rate=rate,
-        warmup=20,
+        warmup=40,
         first_story=first_story,
         box_weight=4.0,
         curriculum=curriculum,
-        checkpoint_every=20,
+        checkpoint_every=50,
     )
     for name, layout, steps, rate, first_story, curriculum in (
-        ("base", "careful", 300, 5e-3, 1_000_000, ((1.0, 3),)),
-        ("crowd", "crowd", 300, 5e-3, 2_000_000, ((0.7, 1), (1.0, 2))),
-        ("framing", "framing", 200, 3e-3, 3_000_000, ((1.0, 4),)),
+        ("base", "careful", 1600, 4e-3, 1_000_000, ((0.5, 2), (1.0, 3))),
+        ("crowd", "crowd", 600, 4e-3, 2_000_000, ((0.7, 1), (1.0, 2))),
+        ("framing", "framing", 700, 4e-3, 3_000_000, ((0.4, 2), (1.0, 3))),
     )
 }
 ADAPTER_RANK = 16

@@ -219,7 +219,7 @@ def test_prepositions_and_what_is_done_with_things_are_relations(sentence, relat
 
 def test_verbs_tell_what_their_subjects_do():
     told = cast(
-        "Lina the cat sits and Bo the dog is waiting. They sleep. Lina stays and waits. Bo looks at Lina. Bo giggles."
+        "Lina the cat sits and Bo the dog is waiting. They sleep. Lina stays and waits. Bo looks at Lina. Bo yodels."
     )
     actions = [dict(choice.actions) for choice in told.choices]
     assert actions[0] == {"#1": "sitting", "#2": "waiting"}
@@ -450,3 +450,52 @@ def test_no_lamp_is_no_lamp():
 )
 def test_more_places(story, place):
     assert last(story)[0] == place
+
+
+@pytest.mark.parametrize(
+    ("story", "looks"),
+    [
+        (
+            "Ember is a purple dragon. Her brother Flint is green.",
+            {"Ember": "a purple dragon", "Flint": "a green dragon"},
+        ),
+        ("Lina is a cat. Bo, her cousin, is a dog.", {"Lina": "a cat", "Bo": "a dog"}),
+        ("Lina is a cat. Lina's little sister Mia sits.", {"Lina": "a cat", "Mia": "a cat"}),
+        ("Lina and Bo are an owl and a cat. The owl is white.", {"Lina": "a white owl", "Bo": "a cat"}),
+        ("Nobody has seen a frog as green as Bo.", {"Bo": "a green frog"}),
+        (
+            "Lina is a cat. Bo the cat is bigger than she is and wears a hat.",
+            {"Lina": "a cat", "Bo": "a large cat with a hat"},
+        ),
+        ("Lina the cat wears neither a hat nor glasses.", {"Lina": "a cat"}),
+    ],
+)
+def test_kinship_lists_and_comparisons_tell_looks(story, looks):
+    assert cards(story) == looks
+
+
+@pytest.mark.parametrize(
+    ("sentence", "relation"),
+    [
+        ("Lina sits to his right.", ("#1", "right of", "#2")),
+        ("Lina stands on Bo's left side.", ("#1", "left of", "#2")),
+        ("They walk, Lina in front and Bo behind her.", ("#2", "behind", "#1")),
+        ("They sit beneath a tree, and a balloon floats above them.", ("balloon", "above", "#1")),
+    ],
+)
+def test_sides_of_somebody_and_what_is_above_several(sentence, relation):
+    assert relation in cast(f"Lina is a cat and Bo is a dog. {sentence}").choices[1].relations
+
+
+def test_who_is_let_in_is_inside_and_who_is_gone_leaves_what_is_left():
+    told = frames(
+        "Inside a little cottage sits Bo the bear by a lamp. Outside, Lina the cat stands in the snow. Bo lets her in, "
+        "and she lies next to him, asleep. In the morning they are both gone, and only the lamp is left."
+    )
+    assert [place for place, *_ in told] == ["room", "snow", "room", "room"]
+    assert [set(shown) for _, shown, _ in told] == [{"Bo", "lamp"}, {"Lina"}, {"Bo", "Lina"}, {"lamp"}]
+
+
+def test_a_close_up_shows_whom_it_speaks_of_and_the_others_are_there_still():
+    told = frames("Lina is a cat and Bo is a dog. Close-up: Lina smiles. They run.")
+    assert [set(shown) for _, shown, _ in told] == [{"Lina", "Bo"}, {"Lina"}, {"Lina", "Bo"}]

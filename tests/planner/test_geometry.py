@@ -86,6 +86,32 @@ def test_one_relation_always_finds_room(item_sizes, relation, data):
     assert all(inside(box) == box for box in arranged)
 
 
+@pytest.mark.parametrize(
+    "constraints",
+    [
+        # Three on top of each other; a balloon above somebody in front of a tree; three in depth.
+        [Constraint(0, "above", 1), Constraint(1, "above", 2)],
+        [Constraint(1, "in front of", 0), Constraint(2, "above", 1)],
+        [Constraint(1, "in front of", 0), Constraint(1, "behind", 2)],
+    ],
+)
+def test_three_in_one_column_find_room(constraints):
+    arranged = arrange([(12, 12), (10, 10), (8, 8)], constraints)
+    assert arranged is not None
+    assert faults(arranged, constraints) == ([], [])
+    assert all(inside(box) == box for box in arranged)
+    # The same boxes every time.
+    assert arrange([(12, 12), (10, 10), (8, 8)], constraints) == arranged
+
+
+def test_left_and_right_stand_in_one_of_two_rows():
+    for subject, other in itertools.permutations(range(4), 2):
+        boxes = arrange([(10, 10)] * 4, [Constraint(subject, "left of", other)], rows=2)
+        assert boxes is not None
+        assert boxes[subject][1] + boxes[subject][3] == boxes[other][1] + boxes[other][3]
+        assert len({box[1] + box[3] for box in boxes}) == 2
+
+
 def test_contradicting_relations_find_none():
     assert arrange([(10, 10), (10, 10)], [Constraint(0, "left of", 1), Constraint(1, "left of", 0)]) is None
 

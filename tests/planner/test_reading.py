@@ -1,10 +1,12 @@
 """Reading a story: sentences, names as placeholders, words outside the world."""
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from raccord.planner.embedded import embedded_model
 from raccord.planner.reading import UNKNOWN, read_story, split_story
-from raccord.planner.world import World
+from raccord.planner.world import World, read_world
 
 WORDS = ("a", "the", "red", "cat", "ball", "she", "meets", "sits", "in", "snow", "then", "and", "is", "of", "left")
 PLACES = {
@@ -105,13 +107,32 @@ def test_lines_that_end_like_sentences_are_frames():
     assert split_story("Lina meets\nBo. She sits.") == ["Lina meets Bo", "She sits"]
 
 
+@pytest.mark.parametrize(
+    ("told", "read", "shot"),
+    [
+        ('"Let us go to the beach," says Lina. She sits.', "says #1 and she sits", None),
+        ('"Look, a boat!" says Lina.', "look , a boat , says #1", None),
+        ('Lina says: "I am Lina. Who are you?"', "#1 says , i am #1 ,", None),
+        ("Scene two: Lina sits.", "#1 sits", None),
+        ("Close-up: Lina sits.", "#1 sits", "close"),
+        ("A wide shot of Lina, who sits.", "#1 , who sits", "wide"),
+        ("Lina is smaller than Bo and sits.", "#1 is small and sits", None),
+    ],
+)
+def test_speech_headings_and_the_camera_are_no_part_of_what_is_told(told, read, shot):
+    world = read_world(embedded_model("planner") / "world.json")
+    reading = read_story(f"{told}\nThey sleep.\n", world)
+    assert reading.sentences[0] == read
+    assert reading.shots[:1] == ((shot,) if shot else ())
+
+
 def test_sentences_end_at_marks_and_line_breaks():
     assert split_story("One cat sits!! \n\nTwo…  “Three?” four\x00 five") == [
         "One cat sits",
         "Two",
-        "“Three",
-        "four five",
+        "“Three?” four five",
     ]
+    assert split_story('"Come!" she calls. "Why? No." Bo stays.') == ['"Come!" she calls', '"Why? No"', "Bo stays"]
     assert split_story(" \n . !? 😀 ") == []
 
 

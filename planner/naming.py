@@ -1,0 +1,70 @@
+"""What noun phrases give to the roles of a story: looks, names, and new roles without a name."""
+
+from collections.abc import Sequence
+
+from raccord.planner.discourse import Discourse
+from raccord.planner.looks import Looks, Phrase, Role, predicate
+from raccord.planner.world import World
+
+_ORDINALS = ("", "", "second", "third", "fourth", "fifth")
+
+
+def learn(name: str, phrase: Phrase, story: Discourse) -> None:
+    """Add what a phrase says of somebody to what is known; what contradicts it is left out and told."""
+    role = story.roles.get(name, Role(name))
+    told = story.world.kinds[phrase.noun]
+    if role.kind not in (None, told) or not role.fits(phrase.looks):
+        story.left_out.append(spelt(phrase))
+    story.roles[name] = role.with_looks(phrase.looks, kind=told)
+    story.left_out += phrase.left_out
+
+
+def is_name_at(words: Sequence[str], at: int) -> bool:
+    """Whether a name, or "named", is at `at`."""
+    return at < len(words) and (words[at].startswith("#") or words[at] in ("named", "called"))
+
+
+def names_after(words: Sequence[str], phrase: Phrase) -> tuple[tuple[str, ...], int]:
+    """Names that a noun phrase introduces, and where they end: "a cat named #1", "her dog #1", "two cats, #1 and
+    #2"."""
+    at = phrase.end
+    if words[at : at + 1] == [","] and words[at + 1 : at + 2] and words[at + 1].startswith("#"):
+        at += phrase.plural or list(words[at + 2 : at + 3]) == [","]
+    if words[at : at + 1] and words[at] in ("named", "called"):
+        at += 1
+    elif not phrase.determiner and not phrase.plural:
+        return (), phrase.end
+    names: list[str] = []
+    while at < len(words) and words[at].startswith("#") and len(names) < phrase.count:
+        names.append(words[at])
+        at += 1
+        if len(names) < phrase.count and words[at : at + 1] and words[at] in ("and", ","):
+            at += 1
+    if len(names) == 1 < phrase.count:
+        # "Between two trees Lina sees a house": the trees have no name.
+        return (), phrase.end
+    return tuple(names), at if names else phrase.end
+
+
+def likened_to(words: Sequence[str], at: int, world: World) -> tuple[str, Looks] | None:
+    """The name and the looks of "as green as #1" at `at`."""
+    like = list(words[at : at + 4])
+    told = predicate(words, at + 1, world) if like[:1] == ["as"] and like[2:3] == ["as"] else None
+    return (like[3], told[0]) if told is not None and like[3:4] and like[3].startswith("#") else None
+
+
+def new_role(phrase: Phrase, kind: str, story: Discourse) -> str:
+    """A new role without a name: "ball", or "blue ball", "second ball" where there is one already."""
+    noun = phrase.noun
+    names = [noun, *([f"{phrase.looks.colour} {noun}"] if phrase.looks.colour and phrase.count == 1 else [])]
+    names += [f"{ordinal} {noun}" for ordinal in _ORDINALS if ordinal]
+    name = next(name for name in names if name not in story.roles)
+    story.roles[name] = Role(name).with_looks(phrase.looks, kind=kind)
+    story.left_out += phrase.left_out
+    return name
+
+
+def spelt(phrase: Phrase) -> str:
+    """A phrase in short, for what is told to have no effect."""
+    looks = phrase.looks
+    return " ".join(part for part in (looks.size, looks.pattern, looks.colour, phrase.noun) if part)

@@ -1,0 +1,249 @@
+"""Where a sentence says that somebody stands: prepositions, sides, and what is done with a thing."""
+
+from collections.abc import Mapping, Sequence
+
+from raccord.planner.clauses import ADVERBS, FINDING, PLAYING, VEHICLES, Clause
+from raccord.planner.discourse import BODY, Mention
+
+# Longest first. The second part says whether subject and object change places ("a ball under a tree": the tree is
+# above), the third whether it counts only right before somebody ("by the beach" is no relation).
+_RELATIONS = tuple(
+    (tuple(words.split()), relation, swapped, close)
+    for words, relation, swapped, close in (
+        ("to the left side of", "left of", False, False),
+        ("to the right side of", "right of", False, False),
+        ("on the left side of", "left of", False, False),
+        ("on the right side of", "right of", False, False),
+        ("to the left of", "left of", False, False),
+        ("to the right of", "right of", False, False),
+        ("on the left of", "left of", False, False),
+        ("on the right of", "right of", False, False),
+        ("left of", "left of", False, False),
+        ("right of", "right of", False, False),
+        ("in front of", "in front of", False, False),
+        ("on top of", "above", False, False),
+        ("next to", "next to", False, False),
+        ("close to", "next to", False, False),
+        ("side by side with", "next to", False, False),
+        ("behind", "behind", False, True),
+        ("beside", "next to", False, False),
+        ("alongside", "next to", False, True),
+        ("near", "next to", False, True),
+        ("by", "next to", False, True),
+        ("above", "above", False, True),
+        ("over", "above", False, True),
+        ("onto", "above", False, True),
+        ("on", "above", False, True),
+        ("under", "above", True, True),
+        ("below", "above", True, True),
+        ("beneath", "above", True, True),
+        ("underneath", "above", True, True),
+    )
+)
+_CLOSE = ("of", "above", "below", "under", "behind", "beside", "near")
+# What is done with a thing shows where it is: (relation of the doer to it, or of it to the doer if swapped).
+_DOING = {
+    **dict.fromkeys(("holds", "carries", "reads", "hugs", "pushes", "kicks"), ("next to", False)),
+    **dict.fromkeys(("hold", "carry", "holding", "carrying", "reading", "pushing"), ("next to", False)),
+    **dict.fromkeys(("flies", "fly", "flying"), ("above", True)),
+    **dict.fromkeys(("climbs", "climb"), ("above", False)),
+    **dict.fromkeys(("drives", "rides", "driving", "riding"), ("behind", False)),
+}
+_USING = frozenset("reads read reading eats eat eating plays play playing drinks drink paints paint beats beat".split())
+_IN = ("in", "into", "inside")
+# Nobody can be drawn beneath these.
+_STANDING = ("tree", "house")
+_ONE_EACH = ("behind", "in front of", "above")
+MAX_RELATIONS = 4
+Relation = tuple[str, str, str]
+
+
+def relations_told(
+    words: Sequence[str],
+    mentions: Sequence[Mention],
+    clauses: Sequence[Clause],
+    taken: frozenset[int],
+    kinds: Mapping[str, str | None],
+) -> list[Relation]:
+    """Relations that a sentence states, in order, at most one a pair; `kinds` tells the kind of every role."""
+    found: list[Relation] = []
+    everybody = {mention.start: mention for mention in mentions}
+    starts = {mention.start: mention for mention in mentions if mention.shown}
+    at = 0
+    while at < len(words):
+        told = None if at in taken else _preposition(words, at, starts, taken)
+        owner = _carrier(words, at, mentions)
+        if _mutual(words, at):
+            who = next((clause.subjects for clause in reversed(clauses) if clause.at < at and clause.subjects), ())
+            found += _pairs(who[:1], "next to", who[1:2], False)
+        elif owner is not None:
+            riders = [name for name in _subjects(words, at, mentions, clauses, taken, ()) if name != owner]
+            # "The bear carries the mouse on his back": his need not be said of the mouse.
+            carriers = [owner] if riders else [name for clause in clauses[-1:] for name in clause.subjects]
+            riders = riders or [owner]
+            found += _pairs(riders, "above", carriers, False)
+        elif _owned_side(words, at, everybody):
+            owner = everybody[at + 1].who
+            who = _subjects(words, at, mentions, clauses, taken, owner)
+            found += _pairs(who[:1], f"{_owned_side(words, at, everybody)} of", owner, False)
+        elif _both_sides(words, at):
+            end = at + words[at:].index("of") + 1
+            middle = _objects(words, end, mentions)[:1]
+            who = [name for name in _subjects(words, at, mentions, clauses, taken, middle) if name not in middle]
+            found += _pairs(who[:1], "left of", middle, False) + _pairs(middle, "left of", who[1:2], False)
+            at = end - 1
+        elif words[at] == "between" and at + 1 in starts:
+            found += _between(words, at, mentions, clauses)
+        elif told is not None:
+            length, relation, swapped = told
+            objects = _objects(words, at + length, mentions)
+            subjects = _subjects(words, at, mentions, clauses, taken, objects)
+            if swapped and _is_any(starts.get(at + length), _STANDING, kinds):
+                # "Under a tree" is in front of it.
+                relation, swapped = "in front of", False
+            found += _pairs(subjects, relation, objects, swapped)
+            at += length - 1
+        elif words[at] in _IN and _is_any(starts.get(at + 1), VEHICLES, kinds):
+            inside = starts[at + 1].who
+            found += _pairs(_subjects(words, at, mentions, clauses, taken, inside), "behind", inside, False)
+        elif words[at] in ("on", "from") and words[at + 1 : at + 2] == ["the"] and _side(words, at + 2):
+            who = _subjects(words, at, mentions, clauses, taken, ())[:1]
+            named = [name for mention in mentions if mention.shown for name in mention.who if name[0] == "#"]
+            others = [name for name in named if name not in who]
+            found += _pairs(who, f"{words[at + 2]} of", others[:1], False)
+        at += 1
+    for clause in clauses:
+        playing = clause.verb in PLAYING and words[clause.at + 1 : clause.at + 2] == ["with"]
+        target = starts.get(clause.at + 1 + playing)
+        placed = {name for a, _, b in found for name in (a, b)}
+        done = ("next to", False) if playing else _DOING.get(clause.verb)
+        if done is not None and target is not None and not clause.negated and not placed & {*target.who}:
+            relation, swapped = done
+            found += _pairs(clause.subjects[:1], relation, target.who[:2], swapped)
+    return _once(found)
+
+
+def _both_sides(words: Sequence[str], at: int) -> bool:
+    """ "Left and right of", "on either side of"."""
+    rest = list(words[at : at + 4])
+    return rest in (["left", "and", "right", "of"], ["right", "and", "left", "of"]) or (
+        rest[0] == "on" and rest[1:] in (["both", "sides", "of"], ["opposite", "sides", "of"], ["either", "side", "of"])
+    )
+
+
+def _owned_side(words: Sequence[str], at: int, starts: dict[int, Mention]) -> str:
+    """ "left" or "right" in "to his right" or "on Lina's left side" at `at`, else nothing."""
+    owner = starts.get(at + 1)
+    if words[at] not in ("to", "on", "at") or owner is None or len(owner.who) != 1:
+        return ""
+    end = owner.end + (words[owner.end : owner.end + 1] == ["'s"])
+    return words[end] if words[end : end + 1] in (["left"], ["right"]) else ""
+
+
+def _side(words: Sequence[str], at: int) -> bool:
+    """ "On the left", of nobody in particular."""
+    return words[at : at + 1] in (["left"], ["right"]) and words[at + 1 : at + 2] not in (["of"], ["side"])
+
+
+def _mutual(words: Sequence[str], at: int) -> bool:
+    """ "Side by side", "next to each other" (which is read as "together")."""
+    if list(words[at : at + 3]) == ["side", "by", "side"]:
+        return words[at + 3 : at + 4] != ["with"]
+    rest = list(words[at : at + 3])
+    return rest in (["next", "to", "together"], ["close", "to", "together"]) or rest[:2] == ["beside", "together"]
+
+
+def _carrier(words: Sequence[str], at: int, mentions: Sequence[Mention]) -> str | None:
+    """Whose back it is in "on his back" or "onto Lina's shoulders" at `at`."""
+    owner = next((mention for mention in mentions if mention.start == at + 1), None)
+    if words[at] not in ("on", "onto") or owner is None or not owner.who:
+        return None
+    end = owner.end + (words[owner.end : owner.end + 1] == ["'s"])
+    return owner.who[0] if words[end : end + 1] and words[end] in BODY else None
+
+
+def _preposition(
+    words: Sequence[str], at: int, starts: dict[int, Mention], taken: frozenset[int]
+) -> tuple[int, str, bool] | None:
+    for phrase, relation, swapped, close in _RELATIONS:
+        end = at + len(phrase)
+        # "On top of a hill" is a place.
+        place = end not in starts and {end, end + 1} & taken
+        if tuple(words[at:end]) == phrase and not place and (not close or end in starts):
+            return len(phrase), relation, swapped
+    return None
+
+
+def _is_any(mention: Mention | None, wanted: Sequence[str], kinds: Mapping[str, str | None]) -> bool:
+    """Whether somebody or something of these kinds is spoken of."""
+    return mention is not None and any(kinds.get(name) in wanted for name in mention.who)
+
+
+def _objects(words: Sequence[str], at: int, mentions: Sequence[Mention]) -> tuple[str, ...]:
+    """Who a preposition before `at` speaks of."""
+    return next((mention.who for mention in mentions if mention.start >= at and mention.shown), ())
+
+
+def _subjects(
+    words: Sequence[str],
+    at: int,
+    mentions: Sequence[Mention],
+    clauses: Sequence[Clause],
+    taken: frozenset[int],
+    objects: Sequence[str],
+) -> tuple[str, ...]:
+    """Who stands there: whoever is named right before, or the subject of the verb before; in a sentence that begins
+    with its place ("behind the house sits Bo") whoever comes after it."""
+    place = at
+    used = next((mention for mention in mentions if mention.end == at and mention.shown), None)
+    doing = used.start - 1 - (words[used.start - 1] == "with") if used is not None else -1
+    if used is not None and doing >= 0 and words[doing] in _USING:
+        # "Reads a book under a tree", "plays with a ball behind the house": whoever does is there.
+        clause = next((clause for clause in clauses if clause.at == doing), None)
+        if clause is not None and clause.subjects:
+            return clause.subjects
+    placed = [clause for clause in clauses if clause.at < at and clause.subjects]
+    if used is not None and placed and words[used.start - 1 : used.start] and words[used.start - 1] in _CLOSE:
+        # "Sits above Bo on a tree": Bo does not.
+        return placed[-1].subjects
+    while place > 0 and (place - 1 in taken or words[place - 1] in ADVERBS or words[place - 1] in ("?", ",")):
+        if any(mention.end == place for mention in mentions):
+            break
+        place -= 1
+    direct = next((mention for mention in mentions if mention.end == place and mention.shown), None)
+    if direct is not None:
+        return direct.who
+    before = [clause for clause in clauses if clause.at < at and clause.subjects]
+    if before and words[place - 1] != "and":
+        return before[-1].subjects
+    after = [mention for mention in mentions if mention.start > at and mention.shown and mention.who != tuple(objects)]
+    # "Behind a tree she finds Hugo": Hugo is there.
+    finds = any(clause.verb in FINDING for clause in clauses if clause.at > at) and len(after) > 1
+    return after[finds].who if after else ()
+
+
+def _pairs(subjects: Sequence[str], relation: str, objects: Sequence[str], swapped: bool) -> list[Relation]:
+    """Every subject to every object; in depth and height one pair only, since a column holds two."""
+    upper, lower = (objects, subjects) if swapped else (subjects, objects)
+    if relation in _ONE_EACH:
+        upper, lower = upper[:1], [name for name in lower if name not in upper[:1]][:1]
+    return [(a, relation, b) for a in upper for b in lower if a != b]
+
+
+def _between(words: Sequence[str], at: int, mentions: Sequence[Mention], clauses: Sequence[Clause]) -> list[Relation]:
+    """ "A ball between Lina and Bo": Lina is left of it, Bo right of it."""
+    after = [mention for mention in mentions if mention.start > at and mention.shown]
+    count = 1 if after and len(after[0].who) > 1 else 2
+    sides = tuple(dict.fromkeys(name for mention in after[:count] for name in mention.who))[:2]
+    rest = [*(mention for mention in mentions if mention.start < at), *after[count:]]
+    middle = next((name for name in _subjects(words, at, rest, clauses, frozenset(), sides) if name not in sides), None)
+    if middle is None or len(sides) < 2:
+        return []
+    return [(sides[0], "left of", middle), (middle, "left of", sides[1])]
+
+
+def _once(relations: Sequence[Relation]) -> list[Relation]:
+    kept: dict[frozenset[str], Relation] = {}
+    for relation in relations:
+        kept.setdefault(frozenset((relation[0], relation[2])), relation)
+    return list(kept.values())[:MAX_RELATIONS]
