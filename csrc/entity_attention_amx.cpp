@@ -6,8 +6,6 @@
 namespace raccord {
 namespace {
 
-constexpr float kLog2E = 0x1.715476p+0f;
-
 static_assert(kTileQueries % kTileDepth == 0 && kBlockKeys % kTileDepth == 0, "blocks are whole tiles");
 
 class AmxEntityKernel {
@@ -18,41 +16,47 @@ class AmxEntityKernel {
         depth_(round_up(width_, kTileDepth)),
         stride_(round_up(width_, kTile)),
         free_(head.panels) {
-    sums_ = take<float>(kTileDepth * (kBlockKeys > stride_ ? kBlockKeys : stride_));
+    sums_ = take<float>(kTileDepth * kBlockKeys);
     scores_ = take<uint16_t>(kTileDepth * kBlockKeys);
     queries_ = take<uint16_t>(kTileQueries * depth_);
     result_ = take<float>(kTileQueries * stride_);
-    peak_ = take<float>(kTileQueries);
+    shift_ = take<float>(kTileQueries);
     total_ = take<float>(kTileQueries);
-    kept_ = take<float>(kTileDepth);
   }
 
   // keys [tokens / 16, D / 32, 16, 16, 2] and values [D / 16, tokens / 32, 16, 16, 2], sizes rounded up.
   template <class Source>
   EntityBlock pack(const void* keys, const void* values, int64_t count, const Source& source) {
     const int64_t columns = round_up(count, kTile) / kTile, pairs = round_up(count, kTileDepth) / 2;
-    const int64_t depth = depth_ / kTileDepth;
     uint32_t* key_panel = take<uint32_t>(columns * kTile * depth_ / 2);
     uint16_t* value_panel = take<uint16_t>(stride_ * pairs * 2);
-    alignas(64) uint32_t row[kTile];
-    std::memset(key_panel, 0, static_cast<size_t>(columns * kTile * depth_) * 2);
     const uint16_t* all_keys = static_cast<const uint16_t*>(keys);
-    for (int64_t j = 0; j < count; ++j) {
-      const uint16_t* key = all_keys + source(j);
-      uint32_t* to = key_panel + j / kTile * depth * 256 + j % kTile;
-      for (int64_t d = 0; d < depth; ++d, to += 256) {
-        copy_padded_part(reinterpret_cast<uint16_t*>(row), key + d * kTileDepth, width_ - d * kTileDepth);
-        for (int64_t k = 0; k < kTile; ++k) to[k * kTile] = row[k];
+    uint32_t* columns_to = key_panel;
+    for (int64_t first = 0; first < count; first += kTile) {
+      const int64_t some = count - first < kTile ? count - first : kTile;
+      const uint16_t* rows[kTile];
+      for (int64_t i = 0; i < some; ++i) {
+        rows[i] = all_keys + source(first + i);
+        if (first + i + kTile < count) fetch_row(keys, source(first + i + kTile), p_);
+      }
+      for (int64_t d = 0; d < depth_; d += kTileDepth, columns_to += kTile * kTile) {
+        const __mmask32 lanes = width_ - d >= kTileDepth ? 0xffffffffu : (1u << (width_ - d)) - 1;
+        Vector block[kTile] = {};
+        for (int64_t i = 0; i < some; ++i) {
+          block[i].v = _mm512_castsi512_ps(_mm512_maskz_loadu_epi16(lanes, rows[i] + d));
+        }
+        transpose(block);
+        for (int64_t i = 0; i < kTile; ++i) _mm512_storeu_ps(columns_to + i * kTile, block[i].v);
       }
     }
     const uint16_t* all_values = static_cast<const uint16_t*>(values);
     for (int64_t pair = 0; pair < pairs; ++pair) {
+      for (int64_t j = 2 * pair + kAhead; j < 2 * pair + kAhead + 2 && j < count; ++j) fetch_row(values, source(j), p_);
       const uint16_t* even = 2 * pair < count ? all_values + source(2 * pair) : nullptr;
       const uint16_t* odd = 2 * pair + 1 < count ? all_values + source(2 * pair + 1) : nullptr;
       for (int64_t d = 0; d < stride_; d += kTile) {
         const __mmask16 lanes = first_lanes(width_ - d);
-        const __m512i low = even ? _mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(lanes, even + d)) : _mm512_setzero_si512();
-        const __m512i high = odd ? _mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(lanes, odd + d)) : _mm512_setzero_si512();
+        const __m512i low = load_wide(even, d, lanes), high = load_wide(odd, d, lanes);
         uint16_t* to = value_panel + (d / kTile * pairs + pair) * 2 * kTile;
         _mm512_storeu_si512(to, _mm512_or_si512(low, _mm512_slli_epi32(high, 16)));
       }
@@ -65,10 +69,10 @@ class AmxEntityKernel {
     const uint16_t* query = static_cast<const uint16_t*>(p_.query);
     for (int64_t i = 0; i < count; ++i) copy_padded(queries_ + i * depth_, query + offset(i), width_);
     for (int64_t i = 0; i < kTileQueries; ++i) {
-      peak_[i] = kNoPeak;
+      shift_[i] = 0.0f;
       total_[i] = 0.0f;
     }
-    std::memset(result_, 0, static_cast<size_t>(count * stride_) * sizeof(float));
+    std::memset(result_, 0, static_cast<size_t>(kTileQueries * stride_) * sizeof(float));
   }
 
   void attend_block(const EntityBlock& block, int64_t count, float bias) const {
@@ -78,18 +82,15 @@ class AmxEntityKernel {
       multiply_panel(
           some, queries_ + first * depth_, depth_, depth_ / kTileDepth, static_cast<const uint16_t*>(block.keys),
           columns, sums_, columns * kTile);
-      for (int64_t i = 0; i < some; ++i) exponentiate(columns, block.tokens, bias, i, first + i, scores_ + i * padded);
-      multiply_panel(
-          some, scores_, padded, padded / kTileDepth, static_cast<const uint16_t*>(block.values), stride_ / kTile,
-          sums_, stride_);
-      for (int64_t i = 0; i < some; ++i) {
-        const __m512 kept = _mm512_set1_ps(kept_[i]);
-        float* to = result_ + (first + i) * stride_;
-        for (int64_t d = 0; d < stride_; d += kTile) {
-          const __m512 sum = _mm512_loadu_ps(sums_ + i * stride_ + d);
-          _mm512_storeu_ps(to + d, _mm512_fmadd_ps(kept, _mm512_loadu_ps(to + d), sum));
-        }
+      for (int64_t i = 0; i < some; i += kTile) {
+        exponentiate_rows(
+            some - i < kTile ? some - i : kTile, columns, sums_ + i * columns * kTile, block.tokens, p_.scale, bias,
+            shift_ + first + i, total_ + first + i, scores_ + i * padded, padded,
+            [&](int64_t row, float factor) { rescale(result_ + (first + i + row) * stride_, factor); });
       }
+      multiply_panel<true>(
+          some, scores_, padded, padded / kTileDepth, static_cast<const uint16_t*>(block.values), stride_ / kTile,
+          result_ + first * stride_, stride_);
     }
   }
 
@@ -97,10 +98,7 @@ class AmxEntityKernel {
   void end(int64_t count, bool sees, const Offset& offset) const {
     for (int64_t i = 0; i < count; ++i) {
       float* row = result_ + i * stride_;
-      const __m512 share = _mm512_set1_ps(sees ? 1.0f / total_[i] : 0.0f);
-      for (int64_t d = 0; d < stride_; d += kTile) {
-        _mm512_storeu_ps(row + d, _mm512_mul_ps(share, _mm512_loadu_ps(row + d)));
-      }
+      rescale(row, sees ? 1.0f / total_[i] : 0.0f);
       store_bfloat16(static_cast<uint16_t*>(p_.out) + offset(i), row, width_);
     }
   }
@@ -113,49 +111,27 @@ class AmxEntityKernel {
     return static_cast<T*>(taken);
   }
 
-  // Up to 32 of the `left` bfloat16 numbers, and zeros.
-  static void copy_padded_part(uint16_t* to, const uint16_t* from, int64_t left) {
-    copy_padded(to, from, left < kTileDepth ? left : kTileDepth);
+  // Sixteen bfloat16 numbers of a row, each in 32 bits; zeros where there is no row.
+  static __m512i load_wide(const uint16_t* row, int64_t d, __mmask16 lanes) {
+    if (row == nullptr) return _mm512_setzero_si512();
+    return _mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(lanes, row + d));
   }
 
-  // Exponentials of row i's sums, scaled and shifted, less the largest so far of query q.
-  void exponentiate(int64_t columns, int64_t tokens, float bias, int64_t i, int64_t q, uint16_t* out) const {
-    const float* sums = sums_ + i * columns * kTile;
-    const __mmask16 last = first_lanes(tokens - (columns - 1) * kTile);
-    const __m512 lowest = _mm512_set1_ps(-HUGE_VALF), scale = _mm512_set1_ps(p_.scale);
-    __m512 most = lowest;
-    for (int64_t j = 0; j < columns; ++j) {
-      const __mmask16 lanes = j < columns - 1 ? 0xffff : last;
-      most = _mm512_max_ps(most, _mm512_mask_mul_ps(lowest, lanes, scale, _mm512_loadu_ps(sums + j * kTile)));
+  void rescale(float* row, float factor) const {
+    for (int64_t d = 0; d < stride_; d += kTile) {
+      _mm512_storeu_ps(row + d, _mm512_mul_ps(_mm512_set1_ps(factor), _mm512_loadu_ps(row + d)));
     }
-    const float highest = _mm512_reduce_max_ps(most) + bias, before = peak_[q];
-    const float peak = highest > before ? highest : before;
-    peak_[q] = peak;
-    const __m512 steep = _mm512_set1_ps(p_.scale * kLog2E), shift = _mm512_set1_ps((bias - peak) * kLog2E);
-    __m512 sum = _mm512_setzero_ps(), even = sum;
-    for (int64_t j = 0; j < columns; ++j) {
-      const __mmask16 lanes = j < columns - 1 ? 0xffff : last;
-      const __m512 given = _mm512_loadu_ps(sums + j * kTile);
-      const __m512 e = _mm512_maskz_mov_ps(lanes, power_of_two(_mm512_fmadd_ps(given, steep, shift)));
-      sum = _mm512_add_ps(sum, e);
-      if (j % 2 == 1) store_pair(out + (j - 1) * kTile, even, e);
-      even = e;
-    }
-    if (columns % 2 == 1) store_pair(out + (columns - 1) * kTile, even, _mm512_setzero_ps());
-    kept_[i] = _mm512_cvtss_f32(power_of_two(_mm512_set1_ps((before - peak) * kLog2E)));
-    total_[q] = fmaf(total_[q], kept_[i], _mm512_reduce_add_ps(sum));
   }
 
   const RaccordEntityAttention& p_;
   const int64_t width_, depth_, stride_;  // head width, and rounded up to 32 and to 16
   float* free_;
-  float* sums_;        // [32, keys of a block or stride]
+  float* sums_;        // [32, keys of a block]
   uint16_t* scores_;   // [32, keys of a block]
   uint16_t* queries_;  // [kTileQueries, depth]
   float* result_;      // [kTileQueries, stride]
-  float* peak_;        // [kTileQueries]
-  float* total_;       // [kTileQueries]
-  float* kept_;        // [32], what earlier blocks count after a new peak
+  float* shift_;       // [kTileQueries], what is taken off the scores
+  float* total_;       // [kTileQueries], of the exponentials
 };
 
 }  // namespace

@@ -12,7 +12,7 @@ class FloatEntityKernel {
       : p_(*head.params), width_(p_.head_width), stride_(round_up(width_, kLanes)), free_(head.panels) {
     scores_ = take(kTileQueries * kBlockKeys);
     result_ = take(kTileQueries * stride_);
-    queries_ = take(kTileQueries * width_);
+    queries_ = take(kTileQueries * stride_);
     peak_ = take(kTileQueries);
     total_ = take(kTileQueries);
     kept_ = take(kTileQueries);
@@ -23,31 +23,37 @@ class FloatEntityKernel {
     // before any query is loaded, their place is free
     static_assert(kTileQueries >= kLanes, "the queries' place holds the rows that are packed at a time");
     float* buffer = queries_;
-    const int64_t padded = round_up(count, kLanes);
+    const int64_t padded = round_up(count, kLanes), lanes = Vector::kWidth;
     float* key_panel = take(width_ * padded);
     float* value_panel = take(count * stride_);
-    for (int64_t j = 0; j < padded; j += kLanes) {
-      for (int64_t lane = 0; lane < kLanes; ++lane) {
-        float* row = buffer + lane * width_;
-        if (j + lane >= count) {
-          std::memset(row, 0, static_cast<size_t>(width_) * sizeof(float));
-          continue;
+    for (int64_t j = 0; j < padded; j += lanes) {
+      for (int64_t lane = 0; lane < lanes; ++lane) {
+        if (j + lane + kAhead < count) {
+          fetch_row(keys, source(j + lane + kAhead), p_);
+          fetch_row(values, source(j + lane + kAhead), p_);
         }
-        const int64_t from = source(j + lane);
-        load_row(keys, from, row);
-        float* to = value_panel + (j + lane) * stride_;
-        load_row(values, from, to);
-        for (int64_t d = width_; d < stride_; ++d) to[d] = 0.0f;
+        if (j + lane < count) {
+          const int64_t from = source(j + lane);
+          load_row(keys, from, buffer + lane * stride_);
+          load_row(values, from, value_panel + (j + lane) * stride_);
+        } else {
+          std::memset(buffer + lane * stride_, 0, static_cast<size_t>(stride_) * sizeof(float));
+        }
       }
-      for (int64_t d = 0; d < width_; ++d)
-        for (int64_t lane = 0; lane < kLanes; ++lane) key_panel[d * padded + j + lane] = buffer[lane * width_ + d];
+      for (int64_t d = 0; d < width_; d += lanes) {
+        Vector block[Vector::kWidth];
+        for (int64_t lane = 0; lane < lanes; ++lane) block[lane] = load(buffer + lane * stride_ + d);
+        transpose(block);
+        const int64_t some = width_ - d < lanes ? width_ - d : lanes;
+        for (int64_t k = 0; k < some; ++k) store(key_panel + (d + k) * padded + j, block[k]);
+      }
     }
     return {count, key_panel, value_panel};
   }
 
   template <class Offset>
   void begin(int64_t count, const Offset& offset) {
-    for (int64_t i = 0; i < count; ++i) load_row(p_.query, offset(i), queries_ + i * width_);
+    for (int64_t i = 0; i < count; ++i) load_row(p_.query, offset(i), queries_ + i * stride_);
     for (int64_t i = 0; i < kTileQueries; ++i) {
       peak_[i] = kNoPeak;
       total_[i] = 0.0f;
@@ -62,7 +68,7 @@ class FloatEntityKernel {
     float* const result = result_;
     const float* const kept = kept_;
     multiply_rows(
-        count, queries_, width_, width_, static_cast<const float*>(block.keys), padded, padded / width,
+        count, queries_, stride_, width_, static_cast<const float*>(block.keys), padded, padded / width,
         [=](int64_t i, int64_t n, Vector sum) {
           store(scores + i * padded + n * width, fused(sum, scales, biases));
         });
@@ -112,13 +118,16 @@ class FloatEntityKernel {
     return taken;
   }
 
+  // One row, and zeros up to the stride.
   void load_row(const void* tensor, int64_t from, float* out) const {
     if (p_.bfloat16) {
       const uint16_t* row = static_cast<const uint16_t*>(tensor) + from;
       for (int64_t d = 0; d < width_; ++d) out[d] = from_bfloat16(row[d]);
     } else {
-      std::memcpy(out, static_cast<const float*>(tensor) + from, static_cast<size_t>(width_) * sizeof(float));
+      const float* row = static_cast<const float*>(tensor) + from;
+      for (int64_t d = 0; d < width_; ++d) out[d] = row[d];
     }
+    for (int64_t d = width_; d < stride_; ++d) out[d] = 0.0f;
   }
 
   const RaccordEntityAttention& p_;
@@ -126,7 +135,7 @@ class FloatEntityKernel {
   float* free_;
   float* scores_;   // [kTileQueries, kBlockKeys]
   float* result_;   // [kTileQueries, stride]
-  float* queries_;  // [kTileQueries, D]
+  float* queries_;  // [kTileQueries, stride]
   float* peak_;     // [kTileQueries]
   float* total_;    // [kTileQueries]
   float* kept_;     // [kTileQueries], what earlier blocks count after a new peak

@@ -28,6 +28,15 @@ inline void sort_positions(const EntityHead& head) {
   head.start[0] = 0;
 }
 
+// Rows are fetched so many before they are needed: they lie apart, which the processor does not foresee.
+constexpr int64_t kAhead = 8;
+
+inline void fetch_row(const void* tensor, int64_t from, const RaccordEntityAttention& p) {
+  const int64_t size = p.bfloat16 ? 2 : 4;
+  const char* row = static_cast<const char*>(tensor) + from * size;
+  for (int64_t b = 0; b < p.head_width * size; b += 64) __builtin_prefetch(row + b);
+}
+
 // Keys and values of one group: source(j) is where the row of the j-th token begins.
 template <class Kernel, class Source>
 inline void pack_group(
@@ -77,6 +86,9 @@ inline void attend_tile(
     return ((head.row * p.positions + positions[i]) * p.heads + head.head) * p.head_width;
   };
   kernel.begin(count, offset);
+  for (int64_t i = 0; i < count; ++i) fetch_row(p.out, offset(i), p);
+  const int64_t listed = head.order + p.positions - positions;
+  for (int64_t i = count; i < count + kTileQueries && i < listed; ++i) fetch_row(p.query, offset(i), p);
   const uint8_t* visible = p.visible + (head.row * p.kinds + kind) * p.kinds;
   bool sees = false;
   for (int64_t g = 0; g < p.kinds + 1; ++g) {

@@ -8,8 +8,6 @@ namespace {
 
 static_assert(kPairs == kTileDepth && kLanes == kTile && kListed == kTile, "a tile's sizes are those of the scratch");
 
-constexpr float kLog2E = 0x1.715476p+0f;
-
 class AmxKernel {
  public:
   AmxKernel(const RegionalTile& given, Scratch& scratch)
@@ -49,25 +47,20 @@ class AmxKernel {
     const uint16_t* keys =
         static_cast<const uint16_t*>(p_.panels) + span.from->keys + head * columns * kTile * depth_;
     uint16_t* scores = static_cast<uint16_t*>(span.scores);
-    const auto multiply = [&](int64_t first) {
-      const int64_t some = count - first < kTileDepth ? count - first : kTileDepth;
-      float* sums = sums_ + first / kTileDepth % 2 * block_;
-      multiply_panel(some, rows + first * depth_, depth_, depth_ / kTileDepth, keys, columns, sums, columns * kTile);
-    };
-    if (count > 0) multiply(0);
-    for (int64_t first = 0; first < count; first += kTileDepth) {
-      // the next products run while these are exponentiated
-      if (first + kTileDepth < count) multiply(first + kTileDepth);
-      const int64_t some = count - first < kTileDepth ? count - first : kTileDepth;
-      const float* sums = sums_ + first / kTileDepth % 2 * block_;
-      const int32_t* listed = count < tile_.count ? span.seen + first : nullptr;
-      for (int64_t i = 0; i < some; ++i) {
-        const int64_t position = listed ? listed[i] : first + i;
-        exponentiate(
-            columns, sums + i * columns * kTile, tokens, scores + (first + i) * padded, span.peak + position,
-            span.total + position);
+    multiply_in_turns(count, rows, depth_, keys, columns, [&](int64_t first, int64_t some, const float* sums) {
+      for (int64_t i = 0; i < some; i += kTile, first += kTile, sums += kTile * columns * kTile) {
+        const int64_t left = some - i < kTile ? some - i : kTile;
+        alignas(64) float shift[kTile] = {}, total[kTile] = {};
+        exponentiate_rows(
+            left, columns, sums, tokens, p_.scale, 0.0f, shift, total, scores + first * padded, padded,
+            [](int64_t, float) {});
+        for (int64_t k = 0; k < left; ++k) {
+          const int64_t position = count < tile_.count ? span.seen[first + k] : first + k;
+          span.peak[position] = shift[k];
+          span.total[position] = total[k];
+        }
       }
-    }
+    });
   }
 
   void speak(int64_t head, const Span& span, float* result) const {
@@ -76,28 +69,19 @@ class AmxKernel {
     const uint16_t* scores = static_cast<const uint16_t*>(span.scores);
     // with the lse, positions that do not see the segment have scores, too; here all speak, and are not heard
     const int64_t count = all_ ? tile_.count : span.seers;
-    const auto multiply = [&](int64_t first) {
-      const int64_t some = count - first < kTileDepth ? count - first : kTileDepth;
-      float* sums = sums_ + first / kTileDepth % 2 * block_;
-      multiply_panel(
-          some, scores + first * padded, padded, padded / kTileDepth, values, stride_ / kTile, sums, stride_);
-    };
-    if (count > 0) multiply(0);
-    for (int64_t first = 0; first < count; first += kTileDepth) {
-      if (first + kTileDepth < count) multiply(first + kTileDepth);
-      const int64_t some = count - first < kTileDepth ? count - first : kTileDepth;
-      const float* sums = sums_ + first / kTileDepth % 2 * block_;
-      const int32_t* listed = count < tile_.count ? span.seen + first : nullptr;
-      for (int64_t i = 0; i < some; ++i, sums += stride_) {
-        const int64_t position = listed ? listed[i] : first + i;
-        if (!(span.weight[position] > 0.0f)) continue;
-        const __m512 factor = _mm512_set1_ps(span.factor[position]);
-        float* to = result + position * stride_;
-        for (int64_t d = 0; d < stride_; d += kTile) {
-          _mm512_storeu_ps(to + d, _mm512_fmadd_ps(factor, _mm512_loadu_ps(sums + d), _mm512_loadu_ps(to + d)));
-        }
-      }
-    }
+    multiply_in_turns(
+        count, scores, padded, values, stride_ / kTile, [&](int64_t first, int64_t some, const float* sums) {
+          const int32_t* listed = count < tile_.count ? span.seen + first : nullptr;
+          for (int64_t i = 0; i < some; ++i, sums += stride_) {
+            const int64_t position = listed ? listed[i] : first + i;
+            if (!(span.weight[position] > 0.0f)) continue;
+            const __m512 factor = _mm512_set1_ps(span.factor[position]);
+            float* to = result + position * stride_;
+            for (int64_t d = 0; d < stride_; d += kTile) {
+              _mm512_storeu_ps(to + d, _mm512_fmadd_ps(factor, _mm512_loadu_ps(sums + d), _mm512_loadu_ps(to + d)));
+            }
+          }
+        });
   }
 
   void store(int64_t head, const float* result) const {
@@ -114,45 +98,26 @@ class AmxKernel {
     for (int64_t d = 0; d < depth_; d += kTileDepth) _mm512_storeu_si512(to + d, _mm512_loadu_si512(from + d));
   }
 
-  // Exponentials of the scaled sums less their largest, zeros up to a multiple of 32, and the largest and the total.
-  void exponentiate(
-      int64_t columns, const float* sums, int64_t tokens, uint16_t* out, float* peak, float* total) const {
-    switch (columns) {
-      case 1: return exponentiate_row<1>(1, sums, tokens, out, peak, total);
-      case 2: return exponentiate_row<2>(2, sums, tokens, out, peak, total);
-      case 3: return exponentiate_row<3>(3, sums, tokens, out, peak, total);
-      case 4: return exponentiate_row<4>(4, sums, tokens, out, peak, total);
-      case 5: return exponentiate_row<5>(5, sums, tokens, out, peak, total);
-      default: return exponentiate_row<0>(columns, sums, tokens, out, peak, total);
+  // take(first, some, sums) gets the sums [some, 16 columns] of `count` rows [depth] with the panel, 32 rows at a time; the
+  // next products run while it works on these.
+  template <class Take>
+  void multiply_in_turns(
+      int64_t count, const uint16_t* rows, int64_t depth, const uint16_t* panel, int64_t columns,
+      const Take& take) const {
+    const auto multiply = [&](int64_t first) {
+      multiply_panel(
+          rest(count, first), rows + first * depth, depth, depth / kTileDepth, panel, columns, turn(first),
+          columns * kTile);
+    };
+    if (count > 0) multiply(0);
+    for (int64_t first = 0; first < count; first += kTileDepth) {
+      if (first + kTileDepth < count) multiply(first + kTileDepth);
+      take(first, rest(count, first), turn(first));
     }
   }
 
-  // COLUMNS vectors of tokens, so that the compiler can keep a row in registers; 0 for any number.
-  template <int64_t COLUMNS>
-  void exponentiate_row(
-      int64_t any, const float* sums, int64_t tokens, uint16_t* out, float* peak, float* total) const {
-    const int64_t columns = COLUMNS > 0 ? COLUMNS : any;
-    const __mmask16 last = first_lanes(tokens - (columns - 1) * kTile);
-    const __m512 lowest = _mm512_set1_ps(-HUGE_VALF), scale = _mm512_set1_ps(p_.scale);
-    __m512 most = lowest;
-    for (int64_t j = 0; j < columns; ++j) {
-      const __mmask16 lanes = j < columns - 1 ? 0xffff : last;
-      most = _mm512_max_ps(most, _mm512_mask_mul_ps(lowest, lanes, scale, _mm512_loadu_ps(sums + j * kTile)));
-    }
-    *peak = _mm512_reduce_max_ps(most);
-    const __m512 steep = _mm512_set1_ps(p_.scale * kLog2E), shift = _mm512_set1_ps(-*peak * kLog2E);
-    __m512 sum = _mm512_setzero_ps(), even = sum;
-    for (int64_t j = 0; j < columns; ++j) {
-      const __mmask16 lanes = j < columns - 1 ? 0xffff : last;
-      const __m512 given = _mm512_loadu_ps(sums + j * kTile);
-      const __m512 e = _mm512_maskz_mov_ps(lanes, power_of_two(_mm512_fmadd_ps(given, steep, shift)));
-      sum = _mm512_add_ps(sum, e);
-      if (j % 2 == 1) store_pair(out + (j - 1) * kTile, even, e);
-      even = e;
-    }
-    if (columns % 2 == 1) store_pair(out + (columns - 1) * kTile, even, _mm512_setzero_ps());
-    *total = _mm512_reduce_add_ps(sum);
-  }
+  static int64_t rest(int64_t count, int64_t first) { return count - first < kTileDepth ? count - first : kTileDepth; }
+  float* turn(int64_t first) const { return sums_ + first / kTileDepth % 2 * block_; }
 
   const RegionalTile& tile_;
   const RaccordRegionalAttention& p_;

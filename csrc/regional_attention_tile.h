@@ -19,7 +19,7 @@ struct Span {
   const float* weight;  // [count]
   const float* bias;    // [count], log of the weight, or null
   void* scores;         // [listed, tokens rounded up], exponentials of the scores
-  float* peak;          // [count], the largest score
+  float* peak;          // [count], what was taken off the scores, such as the largest of them
   float* total;         // [count], sum of the exponentials
   float* factor;        // [count], of the exponentials in the result
   double* share;        // [count], what the segment counts among those seen; 1 where it is the only one

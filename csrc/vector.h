@@ -41,6 +41,31 @@ inline Vector scale_or_zero(Vector value, Vector shifted, Vector x, Vector limit
   const __m512i scaled = _mm512_add_epi32(_mm512_castps_si512(value.v), exponent);
   return {_mm512_castsi512_ps(_mm512_maskz_mov_epi32(_mm512_cmp_ps_mask(x.v, limit.v, _CMP_NLT_UQ), scaled))};
 }
+// Rows to columns.
+inline void transpose(Vector (&rows)[16]) {
+  __m512 pairs[16], fours[16];
+  for (int i = 0; i < 16; i += 2) {
+    pairs[i] = _mm512_unpacklo_ps(rows[i].v, rows[i + 1].v);
+    pairs[i + 1] = _mm512_unpackhi_ps(rows[i].v, rows[i + 1].v);
+  }
+  for (int i = 0; i < 16; i += 4) {
+    for (int k = 0; k < 2; ++k) {
+      const __m512d a = _mm512_castps_pd(pairs[i + k]), b = _mm512_castps_pd(pairs[i + k + 2]);
+      fours[i + 2 * k] = _mm512_castpd_ps(_mm512_unpacklo_pd(a, b));
+      fours[i + 2 * k + 1] = _mm512_castpd_ps(_mm512_unpackhi_pd(a, b));
+    }
+  }
+  for (int k = 0; k < 4; ++k) {
+    const __m512 even01 = _mm512_shuffle_f32x4(fours[k], fours[k + 4], 0x88);
+    const __m512 odd01 = _mm512_shuffle_f32x4(fours[k], fours[k + 4], 0xdd);
+    const __m512 even23 = _mm512_shuffle_f32x4(fours[k + 8], fours[k + 12], 0x88);
+    const __m512 odd23 = _mm512_shuffle_f32x4(fours[k + 8], fours[k + 12], 0xdd);
+    rows[k].v = _mm512_shuffle_f32x4(even01, even23, 0x88);
+    rows[k + 4].v = _mm512_shuffle_f32x4(odd01, odd23, 0x88);
+    rows[k + 8].v = _mm512_shuffle_f32x4(even01, even23, 0xdd);
+    rows[k + 12].v = _mm512_shuffle_f32x4(odd01, odd23, 0xdd);
+  }
+}
 // The lanes of both halves, as two vectors of eight.
 inline void halves(const Vector (&lanes)[1], __m256* low, __m256* high) {
   *low = _mm512_castps512_ps256(lanes[0].v);
@@ -66,6 +91,24 @@ inline Vector scale_or_zero(Vector value, Vector shifted, Vector x, Vector limit
   const __m256 scaled = _mm256_castsi256_ps(_mm256_add_epi32(_mm256_castps_si256(value.v), exponent));
   return {_mm256_and_ps(_mm256_cmp_ps(x.v, limit.v, _CMP_NLT_UQ), scaled)};
 }
+inline void transpose(Vector (&rows)[8]) {
+  __m256 pairs[8], fours[8];
+  for (int i = 0; i < 8; i += 2) {
+    pairs[i] = _mm256_unpacklo_ps(rows[i].v, rows[i + 1].v);
+    pairs[i + 1] = _mm256_unpackhi_ps(rows[i].v, rows[i + 1].v);
+  }
+  for (int i = 0; i < 8; i += 4) {
+    for (int k = 0; k < 2; ++k) {
+      const __m256d a = _mm256_castps_pd(pairs[i + k]), b = _mm256_castps_pd(pairs[i + k + 2]);
+      fours[i + 2 * k] = _mm256_castpd_ps(_mm256_unpacklo_pd(a, b));
+      fours[i + 2 * k + 1] = _mm256_castpd_ps(_mm256_unpackhi_pd(a, b));
+    }
+  }
+  for (int k = 0; k < 4; ++k) {
+    rows[k].v = _mm256_permute2f128_ps(fours[k], fours[k + 4], 0x20);
+    rows[k + 4].v = _mm256_permute2f128_ps(fours[k], fours[k + 4], 0x31);
+  }
+}
 inline void halves(const Vector (&lanes)[2], __m256* low, __m256* high) {
   *low = lanes[0].v;
   *high = lanes[1].v;
@@ -85,6 +128,7 @@ inline Vector subtract(Vector a, Vector b) { return {a.v - b.v}; }
 inline Vector multiply(Vector a, Vector b) { return {a.v * b.v}; }
 inline Vector fused(Vector a, Vector b, Vector c) { return {fmaf(a.v, b.v, c.v)}; }
 inline Vector larger(Vector a, Vector b) { return {a.v > b.v ? a.v : b.v}; }
+inline void transpose(Vector (&)[1]) {}
 inline Vector scale_or_zero(Vector value, Vector shifted, Vector x, Vector limit) {
   uint32_t bits, exponent;
   std::memcpy(&bits, &value.v, sizeof bits);
