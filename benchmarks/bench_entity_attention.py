@@ -64,13 +64,15 @@ def rivals(frames: int, side: int, heads: int, width: int, dtype: Any) -> tuple[
     listed = [
         [[(g, (owner[g] == e).nonzero()[:, 0]) for g in range(frames) if g != f] for e in (1, 2)] for f in range(frames)
     ]
-    flat = [g * count + where for row in listed for entity in row for g, where in entity]
-    lengths = [[sum(len(where) for _, where in entity) for entity in row] for row in listed]
-    segments, start = torch.zeros((frames, 2, 2), dtype=torch.int32), 0
-    for f, row in enumerate(lengths):
-        for e, length in enumerate(row):
-            segments[f, e] = torch.tensor([start, length])
-            start += length
+    # raccord's bank: an entity's positions of frames 1 .. F - 1, 0 .. F - 2, of which each frame's memory is a stretch
+    flat, segments, start = [], torch.zeros((frames, 2, 2), dtype=torch.int32), 0
+    for entity in (1, 2):
+        ring = [(k + 1) % frames for k in range(2 * frames - 2)]
+        parts = [g * count + (owner[g] == entity).nonzero()[:, 0] for g in ring]
+        ends = [start, *(start + sum(len(part) for part in parts[: k + 1]) for k in range(len(parts)))]
+        for f in range(frames):
+            segments[f, entity - 1] = torch.tensor([ends[f], ends[f + frames - 1] - ends[f]])
+        flat, start = flat + parts, ends[-1]
     picked = torch.cat(flat) if flat else torch.zeros(0, dtype=torch.int64)
     grid = {"bank_segments": segments, "height": side, "width": side}
 
