@@ -48,7 +48,7 @@ def main() -> None:
     from stage.model.autoencoder import train_autoencoder
     from stage.model.decoder import train_decoder
     from stage.model.export import export
-    from stage.model.latents import latents_of_chunk
+    from stage.model.latents import channel_scales, latents_of_chunk
     from stage.model.tokenizer import build_tokenizer
     from stage.model.train import train
 
@@ -72,7 +72,14 @@ def main() -> None:
     trained = train(config, folder, tokenizer=tokenizer, autoencoder=autoencoder, target=folder / "model")
     train_decoder(config, folder, autoencoder)
     target = ROOT / "models" / "stage"
-    export(target, tokenizer=tokenizer, autoencoder=autoencoder, text_encoder=trained.text_encoder, unet=trained.unet)
+    export(
+        target,
+        tokenizer=tokenizer,
+        autoencoder=autoencoder,
+        scales=channel_scales(config, config.steps),
+        text_encoder=trained.text_encoder,
+        unet=trained.unet,
+    )
 
 
 if __name__ == "__main__":

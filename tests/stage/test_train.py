@@ -5,13 +5,14 @@ import hashlib
 import math
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from stage.files import replacing
 from stage.model.autoencoder import normalise_latents, train_autoencoder
 from stage.model.config import TINY
 from stage.model.decoder import train_decoder
-from stage.model.latents import batch_of_step, picture_numbers, pictures_of_step
+from stage.model.latents import batch_of_step, channel_scales, latents_of_chunk, picture_numbers, pictures_of_step
 from stage.model.muon import orthogonalised
 from stage.model.networks import build_scheduler
 from stage.model.rate import learning_rate
@@ -161,6 +162,31 @@ def test_batches_hold_coverage_of_the_items(run, tokenizer):
     assert (batch.coverage.amax((1, 2)) > 0.5).all()
     assert batch.coverage.min() >= 0
     assert batch.coverage.max() <= 1
+
+
+def test_details_are_quieter_than_colours_and_the_exported_autoencoder_agrees(run, tokenizer):
+    from diffusers import AutoencoderKL
+
+    folder, autoencoder, _ = run
+    empty = torch.zeros(tokenizer.model_max_length, dtype=torch.long)
+    quiet = torch.tensor([1.0] * 3 + [0.5] * 5)
+    for step, scales in ((0, torch.ones(8)), (TINY.steps - TINY.later_steps, quiet), (TINY.steps - 1, quiet)):
+        assert torch.equal(channel_scales(TINY, step), scales)
+        batch = batch_of_step(TINY, folder, step, tokenizer=tokenizer, autoencoder=autoencoder, empty=empty)
+        kind, numbers = pictures_of_step(TINY, step)
+        latents = [
+            latents_of_chunk(TINY, folder, kind, number // TINY.chunk, autoencoder)[number % TINY.chunk]
+            for number in numbers
+        ]
+        assert torch.equal(batch.latents, torch.tensor(np.stack(latents)).float() * scales[:, None, None])
+    written: Any = AutoencoderKL.from_pretrained(folder / "model" / "vae")
+    pictures = torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(1)) * 2 - 1
+    with torch.no_grad():
+        ours, theirs = (model.encode(pictures).latent_dist.mean for model in (autoencoder, written))
+        same = autoencoder.decode(ours).sample, written.decode(theirs).sample
+    # half precision of the written weights
+    assert torch.allclose(theirs, ours * quiet[:, None, None], atol=1e-2 * float(ours.abs().max()))
+    assert torch.allclose(*same, atol=1e-2 * float(same[0].abs().max()))
 
 
 def test_what_a_caption_has_said_so_far():

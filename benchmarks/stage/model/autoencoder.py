@@ -21,7 +21,9 @@ from stage.model.rate import learning_rate
 
 # Standard deviation of the noise on the latents that the decoder sees in training: it must bear a denoiser's errors.
 NOISE = 0.1
-# Weights of the two terms that shape the latents: mean colours in the first three channels, and small values.
+# The first channels of the latents hold the mean colours of their cells.
+COLOURS = 3
+# Weights of the two terms that shape the latents: mean colours and small values.
 ANCHOR, SMALL = 0.3, 1e-3
 
 
@@ -84,16 +86,21 @@ def normalise_latents(model: Any, signals: Tensor) -> None:
     """
     latents = torch.cat([model.encode(part).latent_dist.mean for part in signals.split(64)])
     mean, std = latents.mean((0, 2, 3)), latents.std((0, 2, 3))
-    channels = len(mean)
-    model.quant_conv.bias[:channels] -= mean
-    model.quant_conv.weight[:channels] /= std[:, None, None, None]
-    model.quant_conv.bias[:channels] /= std
-    # The second half is the log-variance of the posterior.
-    model.quant_conv.bias[channels:] -= 2 * std.log()
-    weight = model.post_quant_conv.weight
-    model.post_quant_conv.bias += weight[:, :, 0, 0] @ mean
-    weight *= std[None, :, None, None]
+    model.quant_conv.bias[: len(mean)] -= mean
+    model.post_quant_conv.bias += model.post_quant_conv.weight[:, :, 0, 0] @ mean
+    divide_latents(model, std)
     model.register_to_config(scaling_factor=1.0)
+
+
+@torch.no_grad()
+def divide_latents(model: Any, divisors: Tensor) -> None:
+    """Divide each latent channel by its divisor, float32 [C]; reconstructions do not change."""
+    channels = len(divisors)
+    model.quant_conv.weight[:channels] /= divisors[:, None, None, None]
+    model.quant_conv.bias[:channels] /= divisors
+    # The second half is the log-variance of the posterior.
+    model.quant_conv.bias[channels:] -= 2 * divisors.log()
+    model.post_quant_conv.weight *= divisors[None, :, None, None]
 
 
 def latent_loss(latents: Tensor, target: Tensor) -> Tensor:
@@ -104,7 +111,7 @@ def latent_loss(latents: Tensor, target: Tensor) -> Tensor:
     of fixed variance does (Kingma and Welling 2013, arXiv:1312.6114, appendix B).
     """
     colours = functional.avg_pool2d(target, target.shape[-1] // latents.shape[-1])
-    return ANCHOR * (latents[:, :3] - 2 * colours).square().mean() + SMALL * latents.square().mean()
+    return ANCHOR * (latents[:, :COLOURS] - 2 * colours).square().mean() + SMALL * latents.square().mean()
 
 
 def training_signals(config: StageConfig, folder: Path, step: int) -> Tensor:

@@ -55,6 +55,9 @@ class StageConfig:
     muon_rate: float
     warmup: int
     weight_decay: float
+    # Standard deviation of the latent channels beyond the three mean colours, before and in the later scenes. Below 1
+    # noise drowns them before the colours, so that a picture forms from coarse to fine.
+    detail: tuple[float, float]
     # Error of a latent cell counts 1 + emphasis * (share of the cell that items cover), normalised to mean 1.
     emphasis: float
     caption_dropout: float
@@ -136,13 +139,14 @@ SMALL_CPU = StageConfig(
     portrait_steps=2_800,
     mixed_steps=1_200,
     scene_steps=2_200,
-    later_steps=5_200,
+    later_steps=3_300,
     portrait_batch=64,
     scene_batch=32,
     rate=1e-3,
     muon_rate=0.01,
     warmup=100,
     weight_decay=0.01,
+    detail=(1.0, 0.5),
     emphasis=2.0,
     caption_dropout=0.1,
     snr_gamma=5.0,
@@ -179,6 +183,7 @@ H200 = dataclasses.replace(
     mixed_steps=10_000,
     scene_steps=4_000,
     later_steps=6_000,
+    detail=(0.5, 0.5),
     portrait_batch=512,
     scene_batch=256,
     warmup=500,

@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from stage.files import replace_folder, write_json
+from stage.model.autoencoder import divide_latents
 from stage.model.networks import build_scheduler
 
 SUMS = "SHA256SUMS"
@@ -17,17 +19,20 @@ SUMS = "SHA256SUMS"
 KEPT = ("README.md", "raccord.json")
 
 
-def export(target: Path, *, tokenizer: Any, autoencoder: Any, text_encoder: Any, unet: Any) -> None:
+def export(target: Path, *, tokenizer: Any, autoencoder: Any, scales: Tensor, text_encoder: Any, unet: Any) -> None:
     """Write safetensors (half precision but for the text encoder), configs, tokenizer, scheduler, `model_index.json`
     and `SHA256SUMS` to `target`.
 
-    The folder is built beside `target` and renamed into its place. The files named in `KEPT` are kept.
+    The folder is built beside `target` and renamed into its place. The files named in `KEPT` are kept. The autoencoder
+    is written with its latent channels multiplied by `scales`, float32 [C]: those that the denoiser was trained on.
     """
     import diffusers
 
     fresh = target.with_name(f".{target.name}.{os.getpid()}")
     shutil.rmtree(fresh, ignore_errors=True)
     fresh.mkdir(parents=True)
+    autoencoder = copy.deepcopy(autoencoder).cpu()
+    divide_latents(autoencoder, 1 / scales)
     # diffusers reads half-precision files into float32 modules; transformers 5 keeps the file's type, so the text
     # encoder stays float32.
     for name, module, dtype in (

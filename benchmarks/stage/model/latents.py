@@ -10,6 +10,7 @@ from torch import Tensor
 
 from stage.draws import Draws, key
 from stage.files import read_array, write_array
+from stage.model.autoencoder import COLOURS
 from stage.model.config import StageConfig
 from stage.model.pictures import Kind, coverage_of_chunk, pictures_of_chunk, scene_of, to_signal
 from stage.world.captions import caption
@@ -95,6 +96,16 @@ def picture_numbers(config: StageConfig, kind: Kind, pool: range, position: int)
     return [chunk * config.chunk + n for n in within[part * batch : (part + 1) * batch]]
 
 
+def channel_scales(config: StageConfig, step: int) -> Tensor:
+    """Standard deviations of the latent channels that step `step` of the denoiser sees, float32 [C]: 1 for the mean
+    colours, `config.detail` for the others.
+    """
+    before, later = config.detail
+    scales = torch.full((config.latent_channels,), before if step < config.steps - config.later_steps else later)
+    scales[:COLOURS] = 1
+    return scales
+
+
 def permutation(count: int, seed: int, purpose: str, *ids: int) -> list[int]:
     """A keyed permutation of 0..count-1."""
     return torch.randperm(count, generator=torch.Generator().manual_seed(key(seed, purpose, *ids))).tolist()
@@ -119,7 +130,7 @@ def batch_of_step(
     tokens = torch.from_numpy(np.stack(ids).astype(np.int64))
     dropped = torch.rand(len(places), generator=generator) < config.caption_dropout
     return Batch(
-        torch.from_numpy(latents).float(),
+        torch.from_numpy(latents).float() * channel_scales(config, step)[:, None, None],
         torch.from_numpy(coverage).float(),
         torch.where(dropped[:, None], empty, tokens),
     )

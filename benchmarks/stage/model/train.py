@@ -15,7 +15,7 @@ from stage.draws import key
 from stage.files import write_json
 from stage.model.config import StageConfig
 from stage.model.export import export
-from stage.model.latents import Batch, batch_of_step
+from stage.model.latents import Batch, batch_of_step, channel_scales
 from stage.model.muon import build_optimiser
 from stage.model.networks import build_scheduler, build_text_encoder, build_unet
 from stage.model.precision import autocast
@@ -144,6 +144,7 @@ def train(
                 target,
                 tokenizer=tokenizer,
                 autoencoder=autoencoder,
+                scales=channel_scales(config, step),
                 text_encoder=averages["text_encoder_average"],
                 unet=averages["unet_average"],
             )
