@@ -6,10 +6,15 @@ F frames; two entities own 15 % of a frame each, in boxes. A position sees its o
 other, and an entity sees itself in the other frames. Rivals that compute just that, each checked against the float64
 reference first:
 
-- SDPA dense mask: one call over the positions of all frames with a mask [F N, F N] made beforehand (StoryDiffusion);
+- SDPA dense mask: one call over the positions of all frames with a mask [F N, F N] made beforehand;
 - SDPA row mask: one call a frame over its own positions and the memory, with a mask made beforehand;
 - SDPA gather: for every owner in every frame, its queries and what they see are gathered and attended without a mask;
-- own frame only: SDPA without mask or sharing, which is less work: what the UNet costs without raccord.
+- FlexAttention (one layer, for its compilation takes long): the same mask by blocks, positions sorted by owner.
+
+And with another meaning, so only timed:
+
+- own frame only: SDPA without mask or sharing, which is less work: what the UNet costs without raccord;
+- StoryDiffusion's and ConsiStory's sharing (benchmarks/sharing.py).
 
 Ours includes gathering the memory (keys and values of the other frames' entities) on every call. Writes
 benchmarks/results/entity_attention.json.
@@ -28,6 +33,8 @@ sys.path.insert(0, str(HERE))
 LAYERS = {"16x16 H8 D160": (16, 8, 160), "32x32 H8 D80": (32, 8, 80), "64x64 H1 D40": (64, 1, 40)}
 FRAMES = (1, 4)
 SHARE = 0.15
+FLEX = ("32x32 H8 D80", 4)
+OTHERS = ("own frame only", "StoryDiffusion's sharing", "ConsiStory's sharing")
 # left edge of each entity's box in every frame, as shares of the side; the boxes wander
 PLACES = ((0.0, 0.5), (0.1, 0.6), (0.05, 0.45), (0.0, 0.55))
 
@@ -46,8 +53,11 @@ def owners(frames: int, side: int) -> Any:
     return owner.flatten(1)
 
 
-def rivals(frames: int, side: int, heads: int, width: int, dtype: Any) -> tuple[dict[str, Any], Any]:
-    """name -> call that gives [F, N, H, D] (own frame only: something else), and the exact result in float64."""
+def rivals(
+    frames: int, side: int, heads: int, width: int, dtype: Any, *, flex: bool = False
+) -> tuple[dict[str, Any], Any, dict[str, float]]:
+    """name -> call that gives [F, N, H, D]; the exact result in float64; name -> seconds of compilation."""
+    import sharing
     import torch
     from torch.nn.functional import scaled_dot_product_attention as sdpa
 
@@ -135,7 +145,13 @@ def rivals(frames: int, side: int, heads: int, width: int, dtype: Any) -> tuple[
         "own frame only": own_frame,
         "raccord": ours,
     }
-    return calls, ours(backend="reference", wide=torch.float64)
+    if frames > 1:
+        calls["StoryDiffusion's sharing"] = sharing.story_diffusion(query, key, value)
+        calls["ConsiStory's sharing"] = sharing.consistory(query, key, value, owner)
+    compilation = {}
+    if flex:
+        calls["FlexAttention"], compilation["FlexAttention"] = sharing.flex(query, key, value, owner, visible[0])
+    return calls, ours(backend="reference", wide=torch.float64), compilation
 
 
 def main() -> None:
@@ -152,12 +168,15 @@ def main() -> None:
         for name, (side, heads, width) in LAYERS.items():
             for frames in FRAMES:
                 for dtype in (torch.float32, torch.bfloat16):
-                    calls, exact = rivals(frames, side, heads, width, dtype)
+                    wanted = (name, frames) == FLEX
+                    calls, exact, compilation = rivals(frames, side, heads, width, dtype, flex=wanted)
                     for who, call in calls.items():
-                        if who != "own frame only":
+                        if who not in OTHERS:
                             error = (call().double() - exact).norm() / exact.norm()
                             assert error < (1e-5 if dtype == torch.float32 else 1e-2), (who, float(error))
                     found = compare(calls, ours="raccord", rounds=rounds)
+                    for who, seconds in compilation.items():
+                        found[who]["compile_s"] = seconds
                     kind = str(dtype).removeprefix("torch.")
                     rows.append({"layer": name, "frames": frames, "dtype": kind, "who": found})
                     speeds = {who: f"{one['speedup']:.2f}" for who, one in found.items() if "speedup" in one}

@@ -6,6 +6,10 @@ A call is one cross-attention layer of one guided frame: the unconditional row h
 conditional row the frame prompt, the background and R items, with the weights the sampler gives them. R = 0 is a frame
 without regions: two rows of 77 keys. Every rival's result is compared with ours first. Writes
 benchmarks/results/regional_attention.json.
+
+"projecting texts" is what those methods do in every step: keys and values come from the texts' states by two matrix
+products a region, where raccord keeps them for the story. FlexAttention takes part in one case a dtype, for its
+compilation takes long; xformers' kernels need a GPU.
 """
 
 import argparse
@@ -25,8 +29,12 @@ LAYERS = {
     "SD1.5 16x16": (16, 8, 160),
     "SD1.5 8x8": (8, 8, 160),
     "SD2.1 48x48": (48, 10, 64),
+    "SDXL 64x64": (64, 10, 64),
     "SDXL 32x32": (32, 20, 64),
 }
+# width of a text's states
+STATES = {"SD1.5": 768, "SD2.1": 1024, "SDXL": 2048}
+FLEX = ("SDXL 32x32", 4, "boxes")
 TYPICAL = ("SD1.5 64x64", "SDXL 32x32")
 TOKENS = 77
 LAYOUTS = ("boxes", "strips", "overlap")
@@ -71,7 +79,7 @@ def weights(layout: str, count: int, side: int) -> Any:
 class Case:
     """The operands of one call and every rival's way to compute it."""
 
-    def __init__(self, side: int, heads: int, width: int, layout: str, count: int, dtype: Any) -> None:
+    def __init__(self, side: int, heads: int, width: int, states: int, layout: str, count: int, dtype: Any) -> None:
         import torch
 
         from raccord.kernels.regional_attention import pack
@@ -82,8 +90,12 @@ class Case:
         voices = self.weight.shape[1]
         pool = (TOKENS * (voices + 1), heads, width)
         query = torch.randn((2, side * side, heads, width), generator=generator)
-        key, value = torch.randn(pool, generator=generator), torch.randn(pool, generator=generator)
-        self.query, self.key, self.value = (x.to(dtype) for x in (query, key, value))
+        # the texts' states, and what projects them to keys and values
+        self.states = torch.randn((pool[0], states), generator=generator).to(dtype)
+        projections = torch.randn((2, heads * width, states), generator=generator) / states**0.5
+        self.to_key, self.to_value = projections.to(dtype).unbind(0)
+        self.query = query.to(dtype)
+        self.key, self.value = ((self.states @ w.T).view(pool) for w in (self.to_key, self.to_value))
         self.segments = torch.zeros((2, voices, 2), dtype=torch.int32)
         self.segments[0, 0, 1] = TOKENS
         for s in range(voices):
@@ -146,21 +158,75 @@ class Case:
 
     def region_loop(self) -> Any:
         """IP-Adapter's arithmetic: each text for all positions, times its mask, added up."""
+
+        return self._region_loop([self.negative, *self.texts])
+
+    def region_loop_projecting(self) -> Any:
+        """The same, each text projected first, as IP-Adapter's processor does in every call."""
+        return self._region_loop([self._project(self.states[i : i + TOKENS]) for i in self._starts()])
+
+    def _region_loop(self, texts: list[Any]) -> Any:
         import torch
 
         out = torch.zeros_like(self.heads_first[1])
-        for (key, value), share in zip(self.texts, self.shares, strict=True):
+        for (key, value), share in zip(texts[1:], self.shares, strict=True):
             out = out + attention(self.heads_first[1], key, value) * share
-        return torch.cat([self._unconditional(), out[None]])
+        first = attention(self.heads_first[:1], texts[0][0][None], texts[0][1][None])
+        return torch.cat([first, out[None]])
+
+    def _starts(self) -> range:
+        return range(0, len(self.states), TOKENS)
+
+    def _project(self, states: Any) -> tuple[Any, Any]:
+        """Keys and values of states [..., T, C], heads first."""
+        heads = self.query.shape[2]
+        key, value = ((states @ w.T).unflatten(-1, (heads, -1)).transpose(-3, -2) for w in (self.to_key, self.to_value))
+        return key, value
 
     def attention_couple(self) -> Any:
         """The queries repeated for every text, one attention over that batch, a masked sum."""
         import torch
 
-        repeated = self.heads_first[1:].expand(len(self.texts), -1, -1, -1)
-        keys, values = (torch.stack([text[part] for text in self.texts]) for part in (0, 1))
-        out = (attention(repeated, keys, values) * self.shares).sum(0, keepdim=True)
-        return torch.cat([self._unconditional(), out])
+        keys, values = (torch.stack([text[part] for text in [self.negative, *self.texts]]) for part in (0, 1))
+        return self._attention_couple(keys, values)
+
+    def attention_couple_projecting(self) -> Any:
+        """The same, all texts projected first, as in every step there."""
+        return self._attention_couple(*self._project(self.states.unflatten(0, (-1, TOKENS))))
+
+    def _attention_couple(self, keys: Any, values: Any) -> Any:
+        import torch
+
+        repeated = torch.cat([self.heads_first[:1], self.heads_first[1:].expand(len(self.texts), -1, -1, -1)])
+        out = attention(repeated, keys, values)
+        return torch.cat([out[:1], (out[1:] * self.shares).sum(0, keepdim=True)])
+
+    def flex(self) -> tuple[Any, float]:
+        """(FlexAttention under the mask and bias of raccord's joint softmax, seconds to compile it).
+
+        Texts are filled up to whole blocks of keys, so that no block holds two of them.
+        """
+        import torch
+        from flex import KEYS, compiled
+
+        length = -(-TOKENS // KEYS) * KEYS
+        padding = (0, 0, 0, length - TOKENS)
+        keys, values = (
+            torch.nn.functional.pad(x.unflatten(2, (-1, TOKENS)), padding).flatten(2, 3)
+            for x in (self.both_keys, self.both_values)
+        )
+        bias = torch.full_like(self.weight, -torch.inf)
+        bias[0, 0], bias[1] = 0.0, self.weight[1].log()
+        seen = bias.isfinite()
+
+        def mask_mod(b, h, q, k):
+            return seen[b, k // length, q] & (k % length < TOKENS)
+
+        def score_mod(score, b, h, q, k):
+            return score + bias[b, k // length, q]
+
+        run, seconds = compiled(self.heads_first, keys, values, score_mod=score_mod, mask_mod=mask_mod)
+        return lambda: run(self.heads_first, keys, values), seconds
 
     def plain(self) -> Any:
         """No regions at all: the frame prompt for every position."""
@@ -184,7 +250,9 @@ class Case:
             "SDPA, dense mask, branches apart": self.dense_mask_apart,
             "SDPA, gathered": self.gather,
             "loop over regions (IP-Adapter)": self.region_loop,
+            "loop over regions, projecting texts": self.region_loop_projecting,
             "Attention Couple": self.attention_couple,
+            "Attention Couple, projecting texts": self.attention_couple_projecting,
             "SDPA, 77 keys, no regions": self.plain,
         }
 
@@ -196,6 +264,7 @@ class Case:
         if self.count:
             blend = self.raccord()
             same = [(blend, call) for call in (self.gather, self.region_loop, self.attention_couple)]
+            same += [(blend, call) for call in (self.region_loop_projecting, self.attention_couple_projecting)]
             same += [(self.raccord(combine="joint"), call) for call in (self.dense_mask, self.dense_mask_apart)]
         for ours, rival in same:
             torch.testing.assert_close(rival().transpose(1, 2), ours, rtol=tolerance, atol=tolerance)
@@ -227,10 +296,18 @@ def main() -> None:
         cases = [("SD1.5 32x32", 4, "boxes", torch.float32)]
     rows = []
     for layer, count, layout, dtype in cases:
-        case = Case(*LAYERS[layer], layout, count, dtype)
+        case = Case(*LAYERS[layer], STATES[layer.split()[0]], layout, count, dtype)
+        rivals, compilation, tolerance = case.rivals(), {}, 1e-4 if dtype == torch.float32 else 5e-2
         with torch.no_grad():
-            case.check(1e-4 if dtype == torch.float32 else 5e-2)
-            found = compare(case.rivals(), ours="raccord", rounds=5, seconds=0.02)
+            case.check(tolerance)
+            if (layer, count, layout) == FLEX and not quick:
+                flex, compilation["FlexAttention"] = case.flex()
+                same = case.raccord(combine="joint")
+                torch.testing.assert_close(flex().transpose(1, 2), same, rtol=tolerance, atol=tolerance)
+                rivals["FlexAttention"] = flex
+            found = compare(rivals, ours="raccord", rounds=5, seconds=0.02)
+        for name, seconds in compilation.items():
+            found[name]["compile_s"] = seconds
         named = {"layer": layer, "R": count, "layout": layout, "dtype": str(dtype).removeprefix("torch.")}
         rows.append({**named, "texts seen": round(case.visible(), 2), "who": found})
         speed = {name: round(one["speedup"], 2) for name, one in found.items() if "speedup" in one}

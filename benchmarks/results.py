@@ -113,7 +113,10 @@ def side_by_side(found: Found) -> str:
             speed = (
                 f"{one['speedup']:.2f} ({one['speedup_low']:.2f}-{one['speedup_high']:.2f})" if "speedup" in one else ""
             )
-            rows.append([*(row[name] for name in given), who, f"{one['median_us']:.0f}", f"{one['min_us']:.0f}", speed])
+            label = f"{who}, first compiled in {one['compile_s']:.0f} s" if "compile_s" in one else who
+            rows.append(
+                [*(row[name] for name in given), label, f"{one['median_us']:.0f}", f"{one['min_us']:.0f}", speed]
+            )
     machine = found["machine"]
     able = f" ({', '.join(machine['levels'])})" if "levels" in machine else ""
     made = f", commit {machine['commit']}" if "commit" in machine else ""
