@@ -206,13 +206,17 @@ def _shown(
     things = {name for name in story.roles if not story.is_creature(name)}
     gone |= taken_along(words, mentions, clauses, gone) & things
     leavers = gone
-    gone = gone | excluded(words, mentions, clauses, story.around, things) | absent
+    gone = gone | excluded(words, mentions, clauses, [] if told.moved else story.around, things) | absent
     named = [name for name in dict.fromkeys(name for m in mentions if m.shown for name in m.who) if name not in gone]
     if told.moved and driving(clauses):
         named += [name for name in story.around if story.roles[name].kind in VEHICLES and name not in (*named, *gone)]
-    alone = "alone" in words or any(
-        before == "only" and (word[0] == "#" or word in ("the", "she", "he", "it"))
-        for before, word in itertools.pairwise(words)
+    alone = (
+        "alone" in words
+        or "empty" in words
+        or any(
+            before == "only" and (word[0] == "#" or word in ("the", "she", "he", "it"))
+            for before, word in itertools.pairwise(words)
+        )
     )
     alone = (
         alone

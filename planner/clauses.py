@@ -172,7 +172,17 @@ def leaving(
         rest = words[clause.at : clauses[number + 1].at if number + 1 < len(clauses) else end]
         stays = clause.verb in _STAYING and any(word in _IN_PLACE for word in rest[1:3])
         goes = clause.verb in _LEAVING or any(word in _AWAY for word in rest[1:4]) or "gone" in rest[:3]
-        absent = clause.negated and clause.verb in ("is", "are", "comes", "come", "joins", "stays")
+        absent = clause.negated and clause.verb in (
+            "is",
+            "are",
+            "comes",
+            "come",
+            "joins",
+            "join",
+            "follows",
+            "follow",
+            "stays",
+        )
         there = any(word in ("there", "here", "with") for word in rest) or clause.verb not in ("is", "are")
         if (goes and not clause.negated and clause.verb != "takes") or (absent and there):
             # "Leaves the room" is where they were.

@@ -96,6 +96,8 @@ class Discourse:
         # A new clause keeps the first one's subject; an object is somebody else than its own subject.
         is_subject = word in _SUBJECTS and not as_object
         order = [*subject, *inside, *self.recent] if is_subject else [*reversed(inside), *self.recent]
+        # "Greta's birthday is today, and she dances."
+        order += [name for mention in mentions for name in mention.who if not mention.shown]
         excluded = () if is_subject else subject
         candidates = [name for name in dict.fromkeys(order) if name not in excluded and self._allowed(name, gender)]
         if not candidates and len(excluded) > 1:

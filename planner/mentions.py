@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from raccord.planner.discourse import BODY, GENDERS, IT, Discourse, Mention
 from raccord.planner.kinship import KIN, KINSFOLK
-from raccord.planner.looks import POSSESSIVES, Phrase, Role, attired, noun_phrase, predicate, worn
+from raccord.planner.looks import POSSESSIVES, Looks, Phrase, Role, attired, noun_phrase, predicate, worn
 from raccord.planner.naming import is_name_at, learn, likened_to, names_after, new_role, spelt
 from raccord.planner.places import PlaceTold
 from raccord.planner.reading import UNKNOWN
@@ -40,6 +40,8 @@ def read_mentions(words: Sequence[str], told: PlaceTold, story: Discourse) -> li
             end = at + 1
             if at not in taken:
                 who = subject or (mentions[-1].who if mentions else story.recent[:1])
+                if mentions and at and words[at - 1] in ("who", "which", "that"):
+                    who = mentions[-1].who
                 end = _looks_told(words, at, mentions, who, story)
             at = max(at + 1, end)
             continue
@@ -290,10 +292,17 @@ def _named(words: Sequence[str], at: int, story: Discourse) -> Mention:
         return Mention(at, end, (name,), shown=bool(carried))
     # "Mr Fox, a fox with glasses," tells twice what he is.
     end = _apposed(words, name, _apposed(words, name, end, story), story)
+    described, end = _described(words, end, story.world)
     looks, end, missing = attired(words, end, story.world)
-    story.roles[name] = story.roles[name].with_looks(looks)
+    story.roles[name] = story.roles[name].with_looks(described).with_looks(looks)
     story.left_out += missing
     return Mention(at, end, (name,))
+
+
+def _described(words: Sequence[str], at: int, world: World) -> tuple[Looks, int]:
+    """What ", green with yellow spots," at `at` says, and where it ends."""
+    told = predicate(words, at + 1, world) if words[at : at + 1] == [","] else None
+    return told if told is not None and words[told[1] : told[1] + 1] in ([], [","], ["and"]) else (Looks(), at)
 
 
 def _apposed(words: Sequence[str], name: str, at: int, story: Discourse) -> int:
@@ -365,6 +374,8 @@ def _told_of(words: Sequence[str], phrase: Phrase, mentions: Sequence[Mention], 
     if phrase.definite and alike and not new:
         if not known:
             story.left_out.append(spelt(phrase))
+        if len(known) == 1 and not phrase.plural:
+            learn(known[0], phrase, story)
         # The one spoken of last, so that "the ball" is the ball just found.
         last = [name for name in story.recent if name in (known or alike)] or (known or alike)
         return Mention(phrase.start, end, tuple(known or alike) if phrase.plural else (last[0],))
@@ -387,8 +398,11 @@ def _looks_told(
     if end is not None and told.accessory and word in (*_ARTICLES, *_OWNERS):
         # "Gives the frog a hat" dresses the frog; a hat that is only found cannot be shown.
         given = mentions and mentions[-1].end == at and any(word in _GIVING for word in words[:at])
-        for name in mentions[-1].who if given else ():
+        # "Gives the frog his hat": he wears it, and goes on to.
+        own = given and word in _OWNERS and len(mentions) > 1
+        for name in (mentions[0].who if own else mentions[-1].who) if given else ():
             story.roles[name] = story.roles[name].with_looks(told)
+        story.left_out += [f"gives {told.accessory}"] if own else []
         wearing = any(role.accessory == told.accessory for role in story.roles.values())
         story.left_out += missing if wearing else [told.accessory]
         return end
@@ -448,9 +462,11 @@ def _being(words: Sequence[str], at: int, subject: Sequence[str], story: Discour
             learn(name, one, story)
         return each[-1].end
     if phrase and new and (phrase.determiner in ("a", "an") or phrase.plural) and not is_name_at(words, phrase.end):
+        described, end = _described(words, phrase.end, story.world)
         for name in new:
             learn(name, phrase, story)
-        return phrase.end
+            story.roles[name] = story.roles[name].with_looks(described)
+        return end
     told = predicate(words, start, story.world) if words[at + 1 : at + 2] != ["not"] else None
     if told is None or any(not story.roles[name].fits(told[0]) for name in subject):
         return at + 1

@@ -127,7 +127,7 @@ def _indoors(words: Sequence[str], at: int, world: World) -> int | None:
     what is no such place; where somebody only lives is one only if the sentence says no more."""
     if list(words[at : at + 2]) == ["back", "home"] and (at == 0 or words[at - 1] in (",", "and")):
         return at + 2
-    if words[at] not in _INTO or any(word in ("lives", "live") for word in words[max(0, at - 2) : at]):
+    if words[at] not in _INTO or "lives" in words or "live" in words:
         return None
     end = at + 1
     if words[end : end + 1] and words[end] in ("the", "a", "an", "his", "her", "their", "its", "that"):

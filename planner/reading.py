@@ -33,7 +33,11 @@ _ASIDE = re.compile(r" , (?:meanwhile|however|though|also|still|then|finally|sud
 _TITLES = re.compile(r"\b(Mr|Mrs|Ms|Dr)\.(?=\s)")
 # An unknown word with such an end that opens a sentence is a name only if a sentence goes on as behind a name.
 _NO_NAME_ENDS = ("ly", "ing", "ed")
-_NO_VERBS = frozenset("there of as through to that this up down in into inside on at under over near from by".split())
+# Beside verbs, what follows a name that opens a sentence.
+_BEHIND_NAMES = (
+    ", and or 's the is are has have had does did not never also then now still soon just who which with without can "
+    "will would could never always quickly slowly happily quietly both in named called"
+).split()
 _NAME_LENGTH = 40
 # Common words that open sentences with a capital letter; none is a name.
 _NEVER_NAMES = frozenset(
@@ -107,14 +111,17 @@ def _is_name(word: str, world: World) -> bool:
     return word[0].isupper() and not known and len(word) <= _NAME_LENGTH
 
 
-def _opens(tokens: list[str], capitals: Counter[str]) -> bool:
+def _opens(tokens: list[str], capitals: Counter[str], world: World) -> bool:
     """Whether the first word of a sentence opens it ("Quickly Lina runs", "Tired, she sleeps", "Deep in the forest")
     and names nobody; `capitals` counts the story's words with a capital letter."""
     following = tokens[1] if len(tokens) > 1 else ""
     third = tokens[2] if len(tokens) > 2 else ""
     beginning = third if following == "," else following
     goes_on = beginning[:1].isupper() or beginning in ("she", "he", "they", "it")
-    if following in _NO_VERBS and capitals[tokens[0]] < 2 and usual_gender(tokens[0]) is None:
+    if _POSSESSIVE.search(tokens[0]):
+        return False
+    goes = following in (*_BEHIND_NAMES, "") or following in world.all_verbs or following not in world.words
+    if not goes and following[0].islower() and capitals[tokens[0]] < 2 and usual_gender(tokens[0]) is None:
         return True
     return beginning in ("she", "he", "they") or (tokens[0].endswith(_NO_NAME_ENDS) and goes_on)
 
@@ -172,7 +179,7 @@ class _Reader:
             owns = word != token
             read = self._placeholder.get(word)
             is_name = word in self._known_names or _is_name(word, self._world)
-            if read is None and is_name and not (at == 0 and _opens(tokens, self._capitals)):
+            if read is None and is_name and not (at == 0 and _opens(tokens, self._capitals, self._world)):
                 read = self._name(word, words[-1] if previous_was_name else None)
             if read is None and previous_was_name and word[0].isupper() and self.names[-1].lower() in TITLES:
                 # "Mr Fox" is a fox of this name.

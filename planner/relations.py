@@ -40,7 +40,7 @@ _RELATIONS = tuple(
         ("underneath", "above", True, True),
     )
 )
-_CLOSE = ("of", "above", "below", "under", "behind", "beside", "near")
+_CLOSE = ("of", "above", "below", "under", "behind", "beside", "near", "for", "about")
 # What is done with a thing shows where it is: (relation of the doer to it, or of it to the doer if swapped).
 _DOING = {
     **dict.fromkeys(("holds", "carries", "reads", "hugs", "pushes", "kicks"), ("next to", False)),
@@ -86,6 +86,8 @@ def relations_told(
             owner = everybody[at + 1].who
             who = _subjects(words, at, mentions, clauses, taken, owner)
             found += _pairs(who[:1], f"{_owned_side(words, at, everybody)} of", owner, False)
+        elif list(words[at : at + 3]) == ["in", "the", "middle"] and words[at + 3 : at + 4] != ["of"]:
+            found += _in_the_middle(_subjects(words, at, mentions, clauses, taken, ())[:1], mentions, found)
         elif _both_sides(words, at):
             end = at + words[at:].index("of") + 1
             middle = _objects(words, end, mentions)[:1]
@@ -121,6 +123,16 @@ def relations_told(
             relation, swapped = done
             found += _pairs(clause.subjects[:1], relation, target.who[:2], swapped)
     return _once(found)
+
+
+def _in_the_middle(who: Sequence[str], mentions: Sequence[Mention], told: Sequence[Relation]) -> list[Relation]:
+    """ "Lina sits on the left, Bo on the right, a ball in the middle"."""
+    others = list(dict.fromkeys(name for m in mentions if m.shown for name in m.who if name not in who))[:2]
+    if len(others) < 2 or not who:
+        return []
+    if (others[1], "left of", others[0]) in told or (others[0], "right of", others[1]) in told:
+        others.reverse()
+    return [(others[0], "left of", who[0]), (who[0], "left of", others[1])]
 
 
 def _both_sides(words: Sequence[str], at: int) -> bool:

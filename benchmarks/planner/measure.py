@@ -5,7 +5,16 @@ from collections import Counter, defaultdict
 from collections.abc import Sequence
 
 from raccord.planner.framing import arrangements
-from raccord.planner.geometry import MAX_OVERLAP, REAR_GROUND, Constraint, holds, inside, overlap, overlap_allowed
+from raccord.planner.geometry import (
+    MAX_OVERLAP,
+    REAR_GROUND,
+    Constraint,
+    faults,
+    holds,
+    inside,
+    overlap,
+    overlap_allowed,
+)
 from raccord.planner.looks import card_looks
 from raccord.planner.scene import GRID, Placed, Scene, Shot
 from raccord.planner.world import World
@@ -24,8 +33,8 @@ def score(scene: Scene, truth: Scene) -> Score:
         backgrounds: frames with the right setting; actions: beings in the right frames that do the right thing.
         relations_said: relations of the story that the scene states; relations_hold: those that the boxes of the
             scene satisfy.
-        overlaps: pairs of items in one frame that keep apart as far as they should; inside: boxes in the frame and
-            large enough.
+        frames_without_fault: frames that need no repair; overlaps: pairs of items in one frame that keep apart as far
+            as they should; inside: boxes in the frame and large enough.
     """
     right: Counter[str] = Counter()
     count: Counter[str] = Counter()
@@ -70,6 +79,8 @@ def _boxes(shot: Shot, add) -> None:
         for r in shot.relations
         if {r.subject, r.object} <= set(names)
     ]
+    faultless = all(inside(box) == box for box in boxes) and faults(boxes, constraints) == ([], [])
+    add("frames_without_fault", faultless and len(constraints) == len(shot.relations))
     for i, j in itertools.combinations(range(len(boxes)), 2):
         add("overlaps", overlap(boxes[i], boxes[j]) <= overlap_allowed(i, j, constraints))
     for box in boxes:
