@@ -6,22 +6,20 @@
 namespace raccord {
 namespace {
 
-FillRow fill_row_of(int32_t level) {
+FillRows fill_rows_of(int32_t level) {
   switch (level) {
 #ifdef RACCORD_HAS_AVX512
     case RACCORD_AMX:
-    case RACCORD_AVX512: return fill_row_avx512;
+    case RACCORD_AVX512: return fill_rows_avx512;
 #endif
 #ifdef RACCORD_HAS_AVX2
-    case RACCORD_AVX2: return fill_row_avx2;
+    case RACCORD_AVX2: return fill_rows_avx2;
 #endif
-    default: return fill_row_scalar;
+    default: return fill_rows_scalar;
   }
 }
 
-}  // namespace
-
-void fill_row_scalar(const NoiseRow& row, int64_t x_first, int64_t width, float* out) {
+void fill_row(const NoiseRow& row, int64_t x_first, int64_t width, float* out) {
   const int64_t x_end = x_first + width;
   for (int64_t x = x_first; x < x_end;) {
     const int64_t block = x >> 2;
@@ -32,16 +30,24 @@ void fill_row_scalar(const NoiseRow& row, int64_t x_first, int64_t width, float*
   }
 }
 
+}  // namespace
+
+void fill_rows_scalar(
+    const NoiseRow& row, int64_t x_first, int64_t width, int64_t first, int64_t count, float* out) {
+  fill_each_row<fill_row>(row, x_first, width, first, count, out);
+}
+
 }  // namespace raccord
 
 int32_t raccord_gaussian(const RaccordGaussian* params, int32_t level) {
   level = raccord::resolve_level(level);
   if (level < 0) return RACCORD_BAD_LEVEL;
-  const raccord::FillRow fill_row = raccord::fill_row_of(level);
+  const raccord::FillRows fill_rows = raccord::fill_rows_of(level);
+  const int64_t together = params->stride_row == params->width ? params->height : 1;
   for (int64_t r = 0; r < params->streams; ++r) {
     const int64_t* stream = params->stream_rows + 5 * r;
     for (int64_t c = 0; c < params->channels; ++c) {
-      for (int64_t y = 0; y < params->height; ++y) {
+      for (int64_t y = 0; y < params->height; y += together) {
         const raccord::NoiseRow row = {
             params->table,
             static_cast<uint32_t>(stream[0]),
@@ -51,7 +57,7 @@ int32_t raccord_gaussian(const RaccordGaussian* params, int32_t level) {
             static_cast<uint32_t>(stream[2]),
         };
         float* out = params->out + r * params->stride_stream + c * params->stride_channel + y * params->stride_row;
-        fill_row(row, stream[4], params->width, out);
+        fill_rows(row, stream[4], params->width, 0, together * params->width, out);
       }
     }
   }

@@ -1,7 +1,7 @@
 // Philox4x32-10 and the inverse normal distribution, one counter at a time, and the shape of a row function.
 //
 // Compiled with -ffp-contract=off: a fused multiply-add would change bits. The scalar code is `static`, because
-// gaussian_avx2.cpp and gaussian_avx512.cpp compile it again with wider instructions, and the linker must not take
+// gaussian_avx2.cpp compiles it again with wider instructions, and the linker must not take
 // their copy for the scalar level.
 #pragma once
 
@@ -20,9 +20,16 @@ struct NoiseRow {
 // Writes the elements x_first .. x_first + width - 1 of the row.
 using FillRow = void (*)(const NoiseRow& row, int64_t x_first, int64_t width, float* out);
 
-void fill_row_scalar(const NoiseRow& row, int64_t x_first, int64_t width, float* out);
-void fill_row_avx2(const NoiseRow& row, int64_t x_first, int64_t width, float* out);
-void fill_row_avx512(const NoiseRow& row, int64_t x_first, int64_t width, float* out);
+// The rows from `row` downwards, each of the elements x_first .. x_first + width - 1, laid end to end: writes `count`
+// elements of that, from `first` on.
+using FillRows =
+    void (*)(const NoiseRow& row, int64_t x_first, int64_t width, int64_t first, int64_t count, float* out);
+
+void fill_rows_scalar(
+    const NoiseRow& row, int64_t x_first, int64_t width, int64_t first, int64_t count, float* out);
+void fill_rows_avx2(const NoiseRow& row, int64_t x_first, int64_t width, int64_t first, int64_t count, float* out);
+void fill_rows_avx512(
+    const NoiseRow& row, int64_t x_first, int64_t width, int64_t first, int64_t count, float* out);
 
 constexpr uint32_t kMultiplier0 = 0xD2511F53u, kMultiplier1 = 0xCD9E8D57u;
 constexpr uint32_t kWeyl0 = 0x9E3779B9u, kWeyl1 = 0xBB67AE85u;
@@ -71,6 +78,20 @@ static inline void fill_block(const NoiseRow& row, int64_t block, int64_t first,
   uint32_t words[4];
   philox4x32(row, static_cast<uint32_t>(block), words);
   for (int64_t word = first; word < last; ++word) out[word - first] = normal(row.table, words[word]);
+}
+
+// One row after the other.
+template <FillRow FILL>
+static inline void fill_each_row(
+    const NoiseRow& row, int64_t x_first, int64_t width, int64_t first, int64_t count, float* out) {
+  NoiseRow here = row;
+  here.y += static_cast<uint32_t>(first / width);
+  for (int64_t x = first % width; count > 0; x = 0, ++here.y) {
+    const int64_t some = width - x < count ? width - x : count;
+    FILL(here, x_first + x, some, out);
+    count -= some;
+    out += some;
+  }
 }
 
 }  // namespace raccord

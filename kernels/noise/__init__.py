@@ -25,6 +25,7 @@ rounding of it. A change of any bit of this is a new `NOISE_VERSION`.
 import hashlib
 import math
 import operator
+from array import array
 from collections.abc import Sequence
 from typing import SupportsIndex
 
@@ -143,12 +144,15 @@ def stream_rows(
             f"streams, steps and origin go together, one each for every stream; their lengths are {len(streams)}, "
             f"{len(steps)} and {len(streams if corners is None else corners)}"
         )
-    rows = []
+    if not streams:
+        return torch.empty((0, 5), dtype=torch.int64)
+    rows = array("q")
     for index, (stream, step) in enumerate(zip(streams, steps, strict=True)):
         key = _key(seed, purpose, stream, f"streams[{index}]")
         y, x = (0, 0) if corners is None else corners[index]
-        rows.append([key & 0xFFFFFFFF, key >> 32, _integer(f"steps[{index}]", step, _WORD), y, x])
-    return torch.tensor(rows, dtype=torch.int64).view(-1, 5)
+        rows.extend((key & 0xFFFFFFFF, key >> 32, _integer(f"steps[{index}]", step, _WORD), y, x))
+    # a third of the time that torch takes to read a list of lists
+    return torch.frombuffer(rows, dtype=torch.int64).view(-1, 5)
 
 
 def _corners(origin: list, height: int, width: int) -> list[tuple[int, int]]:

@@ -11,8 +11,17 @@ from raccord.kernels.noise import gaussian
 needs_native = pytest.mark.skipif(bool(_native.reasons()), reason="; ".join(_native.reasons()))
 BACKENDS = ["reference", pytest.param("cpu", marks=needs_native)]
 
-# Every rank, sizes of 1, primes, lengths around a vector (8, 16) and beyond the columns held at a time (1024).
-SHAPES = [(1, 4, 16, 16), (3, 2, 5, 7), (2, 3, 37), (2, 5), (1, 1, 1, 1), (2, 1, 3, 33), (1, 1, 2, 2051)]
+# Every rank, sizes of 1, primes, lengths around a vector (8, 16) and beyond the elements held at a time (1024).
+SHAPES = [
+    (1, 4, 16, 16),
+    (3, 2, 5, 7),
+    (2, 3, 37),
+    (2, 5),
+    (1, 1, 1, 1),
+    (2, 1, 3, 33),
+    (1, 1, 2, 2051),
+    (1, 2, 60, 20),
+]
 INFINITY = float("inf")
 
 
