@@ -50,7 +50,11 @@ class Operation:
         object.__setattr__(self, "backends", MappingProxyType(dict(self.backends)))
 
     def choose(self, forced: str | None = None, **call: Any) -> Callable[..., Any]:
-        """The implementation that serves this call.
+        """The implementation that serves this call: what `pick` names, imported."""
+        return self._load(self.pick(forced, **call))
+
+    def pick(self, forced: str | None = None, **call: Any) -> str:
+        """The name of the backend that serves this call.
 
         Args:
             forced: name of the backend that must serve it; None reads RACCORD_BACKEND, and empty means automatic.
@@ -71,14 +75,14 @@ class Operation:
                 f"{self.name}: backend {forced!r}, forced by {source}, cannot serve this call: {'; '.join(reasons)}. "
                 f"A forced backend never falls back: force another one, or none for the automatic choice"
             )
-        return self._load(forced)
+        return forced
 
-    def _first(self, call: dict[str, Any]) -> Callable[..., Any]:
+    def _first(self, call: dict[str, Any]) -> str:
         refusals = []
         for name, backend in self.backends.items():
             reasons = backend.reasons(**call)
             if not reasons:
-                return self._load(name)
+                return name
             refusals.append(f"{name}: {'; '.join(reasons)}")
         raise RuntimeError(f"{self.name}: no backend can serve this call. {' | '.join(refusals)}")
 
@@ -95,6 +99,17 @@ def triton_reasons() -> list[str]:
     import torch
 
     return [] if torch.cuda.is_available() else ["no CUDA device, and TRITON_INTERPRET=1 is not set"]
+
+
+def triton_refuses(device: Any, dtype: Any) -> list[str]:
+    """Why the Triton kernels that multiply matrices cannot compute on this device, or in this dtype."""
+    import torch
+
+    home = "cpu" if interpreted() else "cuda"
+    reasons = [] if device.type == home else [f"it computes on {home} here and the query is on {device}"]
+    # the interpreter computes bfloat16 wrongly, and says nothing (triton-lang/triton issue 11585)
+    dtypes = (torch.float32, torch.float16) if interpreted() else (torch.float32, torch.float16, torch.bfloat16)
+    return reasons if dtype in dtypes else [*reasons, f"it does not compute in {dtype} here"]
 
 
 def interpreted() -> bool:

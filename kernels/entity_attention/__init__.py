@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from raccord.kernels import _library, _native
-from raccord.kernels._dispatch import Backend, Operation
+from raccord.kernels._dispatch import Backend, Operation, triton_reasons, triton_refuses
 
 __all__ = ["OPERATION", "entity_attention"]
 
@@ -25,7 +25,15 @@ def _cpu_accepts(*, device: torch.device, dtype: torch.dtype, gradient: bool) ->
     reasons = [] if device.type == "cpu" else [f"it computes on the CPU and the query is on {device}"]
     if dtype not in _CPU_DTYPES:
         reasons.append(f"it takes float32 and bfloat16, and the query is {dtype}")
-    return [*reasons, "it has no derivative: call it under torch.no_grad()"] if gradient else reasons
+    return reasons + _no_gradient(gradient)
+
+
+def _triton_accepts(*, device: torch.device, dtype: torch.dtype, gradient: bool) -> list[str]:
+    return triton_refuses(device, dtype) + _no_gradient(gradient)
+
+
+def _no_gradient(gradient: bool) -> list[str]:
+    return ["it has no derivative: call it under torch.no_grad()"] if gradient else []
 
 
 OPERATION = Operation(
@@ -33,6 +41,8 @@ OPERATION = Operation(
     {
         "cpu": Backend("raccord.kernels.entity_attention.native", lambda: list(_native.reasons()), _cpu_accepts),
         "reference": Backend("raccord.kernels.entity_attention.reference"),
+        # Behind the reference, so only where it is forced: it has not run on a GPU yet.
+        "triton": Backend("raccord.kernels.entity_attention.triton", triton_reasons, _triton_accepts),
     },
 )
 

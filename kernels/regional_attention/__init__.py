@@ -15,8 +15,8 @@ import torch
 from torch import Tensor
 
 from raccord.kernels import _library, _native
-from raccord.kernels._dispatch import Backend, Operation, interpreted, triton_reasons
-from raccord.kernels.regional_attention import reference
+from raccord.kernels._dispatch import Backend, Operation, triton_reasons, triton_refuses
+from raccord.kernels.regional_attention.gradient.reference import gradients
 from raccord.kernels.regional_attention.pack import PackedText, pack
 
 __all__ = ["OPERATION", "PackedText", "pack", "regional_attention"]
@@ -30,11 +30,7 @@ def _cpu_accepts(*, device: torch.device, dtype: torch.dtype) -> list[str]:
 
 
 def _triton_accepts(*, device: torch.device, dtype: torch.dtype) -> list[str]:
-    home = "cpu" if interpreted() else "cuda"
-    reasons = [] if device.type == home else [f"it computes on {home} here and the query is on {device}"]
-    # the interpreter computes bfloat16 wrongly, and says nothing (triton-lang/triton issue 11585)
-    dtypes = (torch.float32, torch.float16) if interpreted() else (torch.float32, torch.float16, torch.bfloat16)
-    return reasons if dtype in dtypes else [*reasons, f"it does not compute in {dtype} here"]
+    return triton_refuses(device, dtype)
 
 
 OPERATION = Operation(
@@ -221,41 +217,28 @@ def _differentiate(
     value: Tensor,
     segments: Tensor,
     weight: Tensor,
+    height: int,
+    width: int,
     scale: float,
     combine: str,
     return_lse: bool,
+    backend: str | None,
     wanted: list[bool],
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Gradients in query, key, value and weight, those that are wanted; scores are computed again, by the reference."""
-    inputs = [x.detach().requires_grad_(want) for x, want in zip((query, key, value, weight), wanted, strict=True)]
-    with torch.enable_grad():
-        outputs = reference.regional_attention(
-            inputs[0],
-            inputs[1],
-            inputs[2],
-            segments,
-            inputs[3],
-            height=1,
-            width=query.shape[1],
-            scale=scale,
-            combine=combine,
-            return_lse=return_lse,
-        )
-    gradients = [output_gradient, lse_gradient]
-    used = [(x, g.to(x.dtype)) for x, g in zip(outputs, gradients, strict=True) if x is not None and x.requires_grad]
-    leaves = [x for x in inputs if x.requires_grad]
-    found: list[Tensor | None] = [None] * len(leaves)
-    if used and leaves:
-        found = list(torch.autograd.grad([x for x, _ in used], leaves, [g for _, g in used], allow_unused=True))
-    each = iter(found)
-    return tuple(  # pyright: ignore[reportReturnType]
-        x.new_empty(0) if not x.requires_grad else torch.zeros_like(x) if (g := next(each)) is None else g
-        for x in inputs
-    )
+    """Gradients in query, key, value and weight, empty where not wanted."""
+    tensors = (output_gradient, lse_gradient, query, key, value, segments, weight)
+    options = {"scale": scale, "combine": combine, "return_lse": return_lse}
+    served_by = OPERATION.pick(backend, device=query.device, dtype=query.dtype)
+    if served_by == "triton" and wanted == [True, False, False, False]:
+        from raccord.kernels.regional_attention.gradient.triton import query_gradient
+
+        found = query_gradient(*tensors, height=height, width=width, **options)
+        return found, *(found.new_empty(0) for _ in range(3))
+    return gradients(*tensors, **options, wanted=wanted)
 
 
 def _differentiate_fake(
-    output_gradient, lse_gradient, query, key, value, segments, weight, scale, combine, lse, wanted
+    output_gradient, lse_gradient, query, key, value, segments, weight, h, w, scale, combine, lse, backend, wanted
 ):
     inputs = zip((query, key, value, weight), wanted, strict=True)
     return tuple(x.new_empty(x.shape if want else (0,)) for x, want in inputs)
@@ -263,7 +246,7 @@ def _differentiate_fake(
 
 def _setup_context(ctx, inputs, output):
     ctx.save_for_backward(*inputs[:5])
-    ctx.options = inputs[9:12]
+    ctx.options = inputs[7:13]
 
 
 def _backward(ctx, output_gradient, lse_gradient):
@@ -282,8 +265,9 @@ _ATTEND = _library.define(
     _run_fake,
 )
 _DIFFERENTIATE = _library.define(
-    f"regional_attention_backward(Tensor output_gradient, Tensor lse_gradient, {_TENSORS}, float scale, str combine, "
-    "bool return_lse, bool[4] wanted) -> (Tensor, Tensor, Tensor, Tensor)",
+    f"regional_attention_backward(Tensor output_gradient, Tensor lse_gradient, {_TENSORS}, SymInt height, "
+    "SymInt width, float scale, str combine, bool return_lse, str? backend, bool[4] wanted) "
+    "-> (Tensor, Tensor, Tensor, Tensor)",
     _differentiate,
     _differentiate_fake,
 )

@@ -12,12 +12,23 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-# Positions of a tile (rows, columns) and tokens of a block.
-_TILE = (8, 8)
-_TOKENS = 32
+from raccord.kernels._tile.triton import products, rows, split, store_rows
+
+#: Positions of a tile: rows, columns.
+TILE = (8, 8)
 
 _LOG2_E = tl.constexpr(1.4426950408889634)
 _LN_2 = tl.constexpr(0.6931471805599453)
+
+
+@triton.jit
+def tile_positions(height, width, ROWS: tl.constexpr, COLUMNS: tl.constexpr):
+    """(the tile's positions, which of them are inside the grid)."""
+    across = tl.cdiv(width, COLUMNS)
+    offs_m = tl.arange(0, ROWS * COLUMNS)
+    y = tl.program_id(0) // across * ROWS + offs_m // COLUMNS
+    x = tl.program_id(0) % across * COLUMNS + offs_m % COLUMNS
+    return y * width + x, (y < height) & (x < width)
 
 
 @triton.jit
@@ -42,7 +53,8 @@ def _attend(
     stride_value_head,
     scale,
     D: tl.constexpr,
-    DEPTH: tl.constexpr,
+    MAIN: tl.constexpr,
+    REST: tl.constexpr,
     ROWS: tl.constexpr,
     COLUMNS: tl.constexpr,
     TOKENS: tl.constexpr,
@@ -51,21 +63,14 @@ def _attend(
 ):
     row = tl.program_id(2).to(tl.int64)
     head = tl.program_id(1).to(tl.int64)
-    across = tl.cdiv(width, COLUMNS)
-    offs_m = tl.arange(0, ROWS * COLUMNS)
-    y = tl.program_id(0) // across * ROWS + offs_m // COLUMNS
-    x = tl.program_id(0) % across * COLUMNS + offs_m % COLUMNS
-    inside = (y < height) & (x < width)
-    position = (y * width + x).to(tl.int64)
-
-    offs_d = tl.arange(0, DEPTH)
-    offs_n = tl.arange(0, TOKENS)
     # 64 bits for where a tile begins, 32 inside it: addresses of 64 bits for every element would fill the registers
-    query_base = query_ptr + row * stride_row + head * stride_head
-    inner = position.to(tl.int32)[:, None] * stride_position + offs_d[None, :]
-    q = tl.load(query_base + inner, mask=inside[:, None] & (offs_d < D)[None, :], other=0.0)
+    position, inside = tile_positions(height, width, ROWS, COLUMNS)
+    query_ptr += row * stride_row + head * stride_head
+    q = rows(query_ptr, position, stride_position, inside, D, 0, MAIN)
+    q_rest = rows(query_ptr, position, stride_position, inside, D, MAIN, REST) if REST > 0 else q
 
-    total = tl.zeros([ROWS * COLUMNS, DEPTH], tl.float32)
+    total = tl.zeros([ROWS * COLUMNS, MAIN], tl.float32)
+    total_rest = tl.zeros([ROWS * COLUMNS, REST if REST > 0 else 16], tl.float32)
     norm = tl.zeros([ROWS * COLUMNS], tl.float32)
     peak = tl.full([ROWS * COLUMNS], float("-inf"), tl.float32)
     for segment in range(segments):
@@ -74,27 +79,29 @@ def _attend(
         w = tl.load(weight_ptr + (row * segments + segment) * height * width + position, mask=inside, other=0.0)
         seen = tl.max(w, 0) > 0
         if (length > 0) & (seen | LSE):
-            bias = tl.log2(tl.where(w > 0, w, 1.0))
-            mine = tl.zeros([ROWS * COLUMNS, DEPTH], tl.float32)
+            mine = tl.zeros([ROWS * COLUMNS, MAIN], tl.float32)
+            mine_rest = tl.zeros([ROWS * COLUMNS, REST if REST > 0 else 16], tl.float32)
             mass = tl.zeros([ROWS * COLUMNS], tl.float32)
             most = tl.full([ROWS * COLUMNS], float("-inf"), tl.float32)
             key_base = key_ptr + start * stride_key + head * stride_key_head
             value_base = value_ptr + start * stride_value + head * stride_value_head
             for first in range(0, length, TOKENS):
-                token = first + offs_n
+                token = first + tl.arange(0, TOKENS)
                 there = token < length
-                key_offs = token[None, :] * stride_key + offs_d[:, None]
-                k = tl.load(key_base + key_offs, mask=there[None, :] & (offs_d < D)[:, None], other=0.0)
-                value_offs = token[:, None] * stride_value + offs_d[None, :]
-                v = tl.load(value_base + value_offs, mask=there[:, None] & (offs_d < D)[None, :], other=0.0)
-                s = tl.dot(q, k, input_precision="ieee") * (scale * _LOG2_E)
+                k = rows(key_base, token, stride_key, there, D, 0, MAIN)
+                k_rest = rows(key_base, token, stride_key, there, D, MAIN, REST) if REST > 0 else k
+                v = rows(value_base, token, stride_value, there, D, 0, MAIN)
+                s = products(q, q_rest, k, k_rest, REST) * (scale * _LOG2_E)
                 s = tl.where(there[None, :], s, float("-inf"))
                 higher = tl.maximum(most, tl.max(s, 1))
                 shrink = tl.exp2(most - higher)
                 p = tl.exp2(s - higher[:, None])
                 mass = mass * shrink + tl.sum(p, 1)
                 if seen:
-                    mine = mine * shrink[:, None] + tl.dot(p.to(v.dtype), v, input_precision="ieee")
+                    mine = tl.dot(p.to(v.dtype), v, mine * shrink[:, None], input_precision="ieee")
+                    if REST > 0:
+                        v_rest = rows(value_base, token, stride_value, there, D, MAIN, REST)
+                        mine_rest = tl.dot(p.to(v.dtype), v_rest, mine_rest * shrink[:, None], input_precision="ieee")
                 most = higher
             if LSE:
                 lse = (most + tl.log2(mass)) * _LN_2
@@ -103,30 +110,34 @@ def _attend(
             if seen:
                 hears = w > 0
                 if JOINT:
-                    biased = tl.where(hears, most + bias, float("-inf"))
+                    biased = tl.where(hears, most + tl.log2(tl.where(hears, w, 1.0)), float("-inf"))
                     higher = tl.maximum(peak, biased)
                     # a position that has heard nothing yet has no peak to measure from
                     level = tl.where(higher > float("-inf"), higher, 0.0)
                     shrink = tl.exp2(peak - level)
                     share = tl.exp2(biased - level)
-                    total = tl.where(hears[:, None], total * shrink[:, None] + share[:, None] * mine, total)
                     norm = tl.where(hears, norm * shrink + share * mass, norm)
                     peak = higher
                 else:
-                    total = tl.where(hears[:, None], total + (w / mass)[:, None] * mine, total)
+                    shrink = tl.full([ROWS * COLUMNS], 1.0, tl.float32)
+                    share = w / mass
                     norm += w
-    found = tl.where((norm > 0)[:, None], total / tl.where(norm > 0, norm, 1.0)[:, None], 0.0)
-    out_base = out_ptr + (row * height * width * heads + head) * D
-    out_offs = position.to(tl.int32)[:, None] * (heads * D) + offs_d[None, :]
-    mask = inside[:, None] & (offs_d < D)[None, :]
-    tl.store(out_base + out_offs, found.to(out_ptr.dtype.element_ty), mask=mask)
+                total = tl.where(hears[:, None], total * shrink[:, None] + share[:, None] * mine, total)
+                if REST > 0:
+                    more = total_rest * shrink[:, None] + share[:, None] * mine_rest
+                    total_rest = tl.where(hears[:, None], more, total_rest)
+    # whoever hears nothing has 0 in total
+    norm = tl.where(norm == 0.0, 1.0, norm)[:, None]
+    out_ptr += (row * height * width * heads + head) * D
+    store_rows(out_ptr, position, heads * D, inside, total / norm, D, 0, MAIN)
+    if REST > 0:
+        store_rows(out_ptr, position, heads * D, inside, total_rest / norm, D, MAIN, REST)
 
 
 def constants(head_width: int, *, joint: bool, lse: bool) -> dict[str, Any]:
-    """What a variant of the kernel is compiled for."""
-    depth = max(16, triton.next_power_of_2(head_width))
-    sizes = {"D": head_width, "DEPTH": depth, "ROWS": _TILE[0], "COLUMNS": _TILE[1], "TOKENS": _TOKENS}
-    return {**sizes, "JOINT": joint, "LSE": lse}
+    """What a variant of the kernel is compiled for: as many tokens at a time as the registers hold."""
+    sizes = {"ROWS": TILE[0], "COLUMNS": TILE[1], "TOKENS": 32 if head_width <= 128 else 16}
+    return {**split(head_width), **sizes, "JOINT": joint, "LSE": lse}
 
 
 def options(head_width: int) -> dict[str, Any]:
@@ -158,7 +169,7 @@ def regional_attention(
     )
     if out.numel() == 0:
         return out, lse.mean(1) if return_lse else None
-    tiles = triton.cdiv(height, _TILE[0]) * triton.cdiv(width, _TILE[1])
+    tiles = triton.cdiv(height, TILE[0]) * triton.cdiv(width, TILE[1])
     # Triton launches on the current device, which need not be the one asked for.
     with torch.cuda.device_of(out):
         launch: Any = _attend[(tiles, heads, rows)]

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn.functional import scaled_dot_product_attention
 
-from raccord.kernels.regional_attention import regional_attention
+from raccord.kernels.regional_attention import reference, regional_attention
 
 
 def make(seed, *, rows=2, height=4, width=5, heads=2, head_width=8, lengths=(7, 3, 5), dtype=torch.float64):
@@ -107,13 +107,22 @@ def test_a_row_does_not_depend_on_its_neighbours(combine):
 
 @pytest.mark.parametrize("combine", ["blend", "joint"])
 def test_gradient_in_query(combine):
-    (query, key, value, spans, weight), grid = make(5, rows=1, height=1, width=2, lengths=(2, 3), head_width=3)
+    """Of the output and of the lse, with a segment that one position does not hear, and an absent one."""
+    (query, key, value, spans, weight), grid = make(5, rows=1, height=1, width=2, lengths=(2, 3, 0), head_width=3)
     weight = weight + 0.1
+    weight[0, 1, 0] = 0.0
 
     def both(q):
-        return regional_attention(q, key, value, spans, weight, **grid, combine=combine, return_lse=True)[0]
+        # the operation gives its lse in float32; the specification itself does not
+        options = {"scale": 0.7, "combine": combine, "return_lse": True}
+        output, lse = reference.regional_attention(q, key, value, spans, weight, **grid, **options)
+        return output, lse[:, :2]
 
     assert torch.autograd.gradcheck(both, (query.requires_grad_(),))
+    through = regional_attention(query, key, value, spans, weight, **grid, scale=0.7, combine=combine)
+    (found,) = torch.autograd.grad(through.square().sum(), query)
+    (expected,) = torch.autograd.grad(both(query)[0].square().sum(), query)
+    torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-14)
 
 
 def test_half_precision_errs_no_more_than_twice_the_rounding_of_its_output():

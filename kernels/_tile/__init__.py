@@ -1,0 +1,1 @@
+"""What the attention kernels in Triton have in common."""

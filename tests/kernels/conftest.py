@@ -1,0 +1,6 @@
+"""Tests of one folder share helpers by importing them."""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))
