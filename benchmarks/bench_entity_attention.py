@@ -54,16 +54,19 @@ def owners(frames: int, side: int) -> Any:
 
 
 def rivals(
-    frames: int, side: int, heads: int, width: int, dtype: Any, *, flex: bool = False
+    frames: int, side: int, heads: int, width: int, dtype: Any, *, flex: bool = False, backend: str | None = None
 ) -> tuple[dict[str, Any], Any, dict[str, float]]:
-    """name -> call that gives [F, N, H, D]; the exact result in float64; name -> seconds of compilation."""
+    """name -> call that gives [F, N, H, D]; the exact result in float64; name -> seconds of compilation.
+
+    On torch's default device. `backend` is raccord's.
+    """
     import sharing
     import torch
     from torch.nn.functional import scaled_dot_product_attention as sdpa
 
     from raccord.kernels.entity_attention import entity_attention
 
-    generator = torch.Generator().manual_seed(0)
+    generator = torch.Generator(torch.get_default_device()).manual_seed(0)
     count = side * side
     query, key, value = torch.randn((3, frames, count, heads, width), generator=generator).to(dtype).unbind(0)
     owner = owners(frames, side)
@@ -86,7 +89,7 @@ def rivals(
     picked = torch.cat(flat) if flat else torch.zeros(0, dtype=torch.int64)
     grid = {"bank_segments": segments, "height": side, "width": side}
 
-    def ours(backend: str | None = None, wide: Any = None) -> torch.Tensor:
+    def ours(backend: str | None = backend, wide: Any = None) -> torch.Tensor:
         q, k, v = (query, key, value) if wide is None else (query.to(wide), key.to(wide), value.to(wide))
         bank_key, bank_value = (x.flatten(0, 1).index_select(0, picked) for x in (k, v))
         return entity_attention(

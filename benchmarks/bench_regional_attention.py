@@ -79,30 +79,37 @@ def weights(layout: str, count: int, side: int) -> Any:
 class Case:
     """The operands of one call and every rival's way to compute it."""
 
-    def __init__(self, side: int, heads: int, width: int, states: int, layout: str, count: int, dtype: Any) -> None:
+    def __init__(
+        self, side: int, heads: int, width: int, states: int, layout: str, count: int, dtype: Any, *, frames: int = 1
+    ) -> None:
+        """On torch's default device. Rows are the unconditional ones of all frames, which are laid out alike, then the
+        conditional ones."""
         import torch
 
         from raccord.kernels.regional_attention import pack
 
-        generator = torch.Generator().manual_seed(0)
-        self.side, self.count = side, count
-        self.weight = weights(layout, count, side)
+        device = torch.get_default_device()
+        generator = torch.Generator(device).manual_seed(0)
+        self.side, self.count, self.frames = side, count, frames
+        self.weight = weights(layout, count, side).to(device).repeat_interleave(frames, 0)
         voices = self.weight.shape[1]
         pool = (TOKENS * (voices + 1), heads, width)
-        query = torch.randn((2, side * side, heads, width), generator=generator)
+        query = torch.randn((2 * frames, side * side, heads, width), generator=generator)
         # the texts' states, and what projects them to keys and values
         self.states = torch.randn((pool[0], states), generator=generator).to(dtype)
         projections = torch.randn((2, heads * width, states), generator=generator) / states**0.5
         self.to_key, self.to_value = projections.to(dtype).unbind(0)
         self.query = query.to(dtype)
         self.key, self.value = ((self.states @ w.T).view(pool) for w in (self.to_key, self.to_value))
-        self.segments = torch.zeros((2, voices, 2), dtype=torch.int32)
-        self.segments[0, 0, 1] = TOKENS
+        self.segments = torch.zeros((2 * frames, voices, 2), dtype=torch.int32)
+        self.segments[:frames, 0, 1] = TOKENS
         for s in range(voices):
-            self.segments[1, s] = torch.tensor([TOKENS * (s + 1), TOKENS])
-        self.packed = pack(self.key, self.value, self.segments)
+            self.segments[frames:, s] = torch.tensor([TOKENS * (s + 1), TOKENS], dtype=torch.int32)
+        self.packed = pack(self.key, self.value, self.segments) if device.type == "cpu" else None
         # what the rivals prepare: heads first, and a mask over the longest row's keys
         self.heads_first = self.query.transpose(1, 2)
+        self.unconditional, self.conditional = self.heads_first[:frames], self.heads_first[frames:]
+        own = self.weight[-1]
         texts = [
             (
                 self.key[TOKENS * i : TOKENS * (i + 1)].transpose(0, 1).contiguous(),
@@ -113,23 +120,23 @@ class Case:
         self.negative, self.texts = texts[0], texts[1:]
         joined = [torch.cat([text[part] for text in self.texts], 1) for part in (0, 1)]
         self.all_keys, self.all_values = (x[None] for x in joined)
-        self.mask = self.weight[1].log().repeat_interleave(TOKENS, 0).T[None, None].to(dtype).contiguous()
+        self.mask = own.log().repeat_interleave(TOKENS, 0).T[None, None].to(dtype).contiguous()
         padding = [torch.zeros_like(x) for x in joined]
         for empty, negative in zip(padding, self.negative, strict=True):
             empty[:, :TOKENS] = negative
-        self.both_keys, self.both_values = (torch.stack([p, x]) for p, x in zip(padding, joined, strict=True))
+        self.both_keys, self.both_values = (
+            torch.stack([p, x]).repeat_interleave(frames, 0) for p, x in zip(padding, joined, strict=True)
+        )
         first = torch.full_like(self.mask, -torch.inf)
         first[..., :TOKENS] = 0.0
-        self.both_masks = torch.cat([first, self.mask])
-        self.seen = [voice.nonzero()[:, 0] for voice in self.weight[1]]
-        self.seen_weight = [
-            voice[seen][None, :, None].to(dtype) for voice, seen in zip(self.weight[1], self.seen, strict=True)
-        ]
-        self.shares = self.weight[1][:, None, :, None].to(dtype)
+        self.both_masks = torch.cat([first, self.mask]).repeat_interleave(frames, 0)
+        self.seen = [voice.nonzero()[:, 0] for voice in own]
+        self.seen_weight = [voice[seen][:, None].to(dtype) for voice, seen in zip(own, self.seen, strict=True)]
+        self.shares = own[:, :, None].to(dtype)
 
     def visible(self) -> float:
         """Segments a position sees, on average over both rows."""
-        return float((self.weight > 0).sum()) / (2 * self.side**2)
+        return float((self.weight > 0).sum()) / (len(self.weight) * self.side**2)
 
     def raccord(self, **options: Any) -> Any:
         from raccord.kernels.regional_attention import regional_attention
@@ -143,18 +150,18 @@ class Case:
     def dense_mask_apart(self) -> Any:
         import torch
 
-        row = attention(self.heads_first[1:], self.all_keys, self.all_values, self.mask)
+        row = attention(self.conditional, self.all_keys, self.all_values, self.mask)
         return torch.cat([self._unconditional(), row])
 
     def gather(self) -> Any:
         """Each text only for the positions that see it, without a mask, added up where they came from."""
         import torch
 
-        out = torch.zeros_like(self.heads_first[1])
+        out = torch.zeros_like(self.conditional)
         for (key, value), seen, weight in zip(self.texts, self.seen, self.seen_weight, strict=True):
             if len(seen):
-                out.index_add_(1, seen, weight * attention(self.heads_first[1][:, seen], key, value))
-        return torch.cat([self._unconditional(), out[None]])
+                out.index_add_(2, seen, weight * attention(self.conditional[:, :, seen], key[None], value[None]))
+        return torch.cat([self._unconditional(), out])
 
     def region_loop(self) -> Any:
         """IP-Adapter's arithmetic: each text for all positions, times its mask, added up."""
@@ -168,11 +175,11 @@ class Case:
     def _region_loop(self, texts: list[Any]) -> Any:
         import torch
 
-        out = torch.zeros_like(self.heads_first[1])
+        out = torch.zeros_like(self.conditional)
         for (key, value), share in zip(texts[1:], self.shares, strict=True):
-            out = out + attention(self.heads_first[1], key, value) * share
-        first = attention(self.heads_first[:1], texts[0][0][None], texts[0][1][None])
-        return torch.cat([first, out[None]])
+            out = out + attention(self.conditional, key[None], value[None]) * share
+        first = attention(self.unconditional, texts[0][0][None], texts[0][1][None])
+        return torch.cat([first, out])
 
     def _starts(self) -> range:
         return range(0, len(self.states), TOKENS)
@@ -197,9 +204,12 @@ class Case:
     def _attention_couple(self, keys: Any, values: Any) -> Any:
         import torch
 
-        repeated = torch.cat([self.heads_first[:1], self.heads_first[1:].expand(len(self.texts), -1, -1, -1)])
+        voices, frames = len(self.texts), self.frames
+        repeated = torch.cat([self.unconditional, self.conditional.repeat(voices, 1, 1, 1)])
+        keys, values = (x.repeat_interleave(frames, 0) for x in (keys, values))
         out = attention(repeated, keys, values)
-        return torch.cat([out[:1], (out[1:] * self.shares).sum(0, keepdim=True)])
+        each = out[frames:].unflatten(0, (voices, frames)) * self.shares[:, None, None]
+        return torch.cat([out[:frames], each.sum(0)])
 
     def flex(self) -> tuple[Any, float]:
         """(FlexAttention under the mask and bias of raccord's joint softmax, seconds to compile it).
@@ -207,16 +217,18 @@ class Case:
         Texts are filled up to whole blocks of keys, so that no block holds two of them.
         """
         import torch
-        from flex import KEYS, compiled
+        from flex import compiled, keys_of_a_block
 
-        length = -(-TOKENS // KEYS) * KEYS
+        block = keys_of_a_block(self.query.device)
+        length = -(-TOKENS // block) * block
         padding = (0, 0, 0, length - TOKENS)
         keys, values = (
             torch.nn.functional.pad(x.unflatten(2, (-1, TOKENS)), padding).flatten(2, 3)
             for x in (self.both_keys, self.both_values)
         )
         bias = torch.full_like(self.weight, -torch.inf)
-        bias[0, 0], bias[1] = 0.0, self.weight[1].log()
+        bias[: self.frames, 0] = 0.0
+        bias[self.frames :] = self.weight[self.frames :].log()
         seen = bias.isfinite()
 
         def mask_mod(b, h, q, k):
@@ -232,20 +244,20 @@ class Case:
         """No regions at all: the frame prompt for every position."""
         import torch
 
-        keys, values = (torch.stack([self.negative[part], self.texts[0][part]]) for part in (0, 1))
-        return attention(self.heads_first, keys, values)
+        both = (torch.stack([self.negative[part], self.texts[0][part]]) for part in (0, 1))
+        return attention(self.heads_first, *(x.repeat_interleave(self.frames, 0) for x in both))
 
     def _unconditional(self) -> Any:
-        return attention(self.heads_first[:1], self.negative[0][None], self.negative[1][None])
+        return attention(self.unconditional, self.negative[0][None], self.negative[1][None])
 
-    def rivals(self) -> dict[str, Any]:
-        """Name -> call."""
+    def rivals(self, **options: Any) -> dict[str, Any]:
+        """Name -> call; `options` are raccord's."""
         if self.count == 0:
-            return {"raccord": self.raccord, "SDPA, 77 keys": self.plain}
+            return {"raccord": lambda: self.raccord(**options), "SDPA, 77 keys": self.plain}
         return {
-            "raccord": self.raccord,
-            "raccord, joint": lambda: self.raccord(combine="joint"),
-            "raccord, with lse": lambda: self.raccord(return_lse=True),
+            "raccord": lambda: self.raccord(**options),
+            "raccord, joint": lambda: self.raccord(combine="joint", **options),
+            "raccord, with lse": lambda: self.raccord(return_lse=True, **options),
             "SDPA, dense mask": self.dense_mask,
             "SDPA, dense mask, branches apart": self.dense_mask_apart,
             "SDPA, gathered": self.gather,
@@ -256,24 +268,28 @@ class Case:
             "SDPA, 77 keys, no regions": self.plain,
         }
 
-    def check(self, tolerance: float) -> None:
-        """Rivals of the same meaning give the same result."""
+    def check(self, tolerance: float, **options: Any) -> None:
+        """Rivals of the same meaning give the same result; `options` are raccord's."""
         import torch
 
-        same = [(self.raccord(), self.plain)] if self.count == 0 else []
+        same = [(self.raccord(**options), self.plain)] if self.count == 0 else []
         if self.count:
-            blend = self.raccord()
+            blend = self.raccord(**options)
             same = [(blend, call) for call in (self.gather, self.region_loop, self.attention_couple)]
             same += [(blend, call) for call in (self.region_loop_projecting, self.attention_couple_projecting)]
-            same += [(self.raccord(combine="joint"), call) for call in (self.dense_mask, self.dense_mask_apart)]
+            same += [
+                (self.raccord(combine="joint", **options), call) for call in (self.dense_mask, self.dense_mask_apart)
+            ]
         for ours, rival in same:
             torch.testing.assert_close(rival().transpose(1, 2), ours, rtol=tolerance, atol=tolerance)
 
 
 def attention(query: Any, key: Any, value: Any, mask: Any = None) -> Any:
-    """SDPA, whatever backend torch takes on this machine."""
+    """SDPA, whatever backend torch takes on this machine. A single row of keys and values serves all queries."""
     from torch.nn.functional import scaled_dot_product_attention
 
+    if len(key) < len(query):
+        key, value = (x.expand(len(query), -1, -1, -1) for x in (key, value))
     return scaled_dot_product_attention(query, key, value, attn_mask=mask)
 
 

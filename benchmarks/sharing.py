@@ -17,8 +17,11 @@ def story_diffusion(query: Any, key: Any, value: Any) -> Callable[[], Any]:
     from torch.nn.functional import scaled_dot_product_attention as sdpa
 
     frames, count = query.shape[:2]
-    drawn = torch.rand((frames, frames, count), generator=torch.Generator().manual_seed(1)) < 0.5
-    drawn |= torch.eye(frames, dtype=torch.bool)[:, :, None]
+    drawn = (
+        torch.rand((frames, frames, count), generator=torch.Generator(query.device).manual_seed(1), device=query.device)
+        < 0.5
+    )
+    drawn |= torch.eye(frames, dtype=torch.bool, device=query.device)[:, :, None]
     mask = torch.where(drawn.flatten(1), 0.0, -torch.inf).to(query.dtype).repeat_interleave(count, 0)
     q, k, v = (x.flatten(0, 1).transpose(0, 1)[None].contiguous() for x in (query, key, value))
     return lambda: sdpa(q, k, v, attn_mask=mask)[0].transpose(0, 1).unflatten(0, (frames, count))
@@ -34,7 +37,9 @@ def consistory(query: Any, key: Any, value: Any, owner: Any) -> Callable[[], Any
     from torch.nn.functional import scaled_dot_product_attention as sdpa
 
     frames = query.shape[0]
-    kept = (owner > 0) & (torch.rand(owner.shape, generator=torch.Generator().manual_seed(2)) < 0.5)
+    kept = (owner > 0) & (
+        torch.rand(owner.shape, generator=torch.Generator(owner.device).manual_seed(2), device=owner.device) < 0.5
+    )
     subjects = [kept[g].nonzero()[:, 0] for g in range(min(2, frames))]
 
     def call() -> torch.Tensor:
@@ -59,7 +64,9 @@ def flex(query: Any, key: Any, value: Any, owner: Any, visible: Any) -> tuple[Ca
     from flex import compiled
 
     frames, count = query.shape[:2]
-    order = (owner.long() + 256 * torch.arange(frames)[:, None]).flatten().sort(stable=True).indices
+    order = (
+        (owner.long() + 256 * torch.arange(frames, device=owner.device)[:, None]).flatten().sort(stable=True).indices
+    )
     back = order.argsort()
     who, frame = owner.flatten()[order].long(), order // count
 
