@@ -15,8 +15,6 @@ constexpr int64_t kScoreFloats = 96 * 1024;
 // Work that a thread must have to be worth its start, in multiply-adds.
 constexpr int64_t kLeastWork = 4 << 20;
 constexpr int64_t kPiecesEach = 4;
-// Tiles one after the other in a piece.
-constexpr int64_t kRun = 4;
 // Keys and values that one piece after the other reads.
 constexpr int64_t kPanelBytes = 512 * 1024;
 
@@ -65,7 +63,7 @@ int64_t scratch_floats(const RaccordRegionalAttention& p, int64_t tokens, int64_
 struct Work {
   const RaccordRegionalAttention* params;
   AttendRegional attend;
-  int64_t positions, runs, heads, count, scratch;
+  int64_t positions, tiles, heads, count, scratch;
   std::atomic<int64_t> next;
 };
 
@@ -78,17 +76,17 @@ void attend_pieces(void* context) {
   if (scratch == nullptr) return;
   const int64_t groups = (p.heads + work.heads - 1) / work.heads;
   for (int64_t piece = work.next++; piece < work.count; piece = work.next++) {
-    const int64_t group = piece / work.runs, first_head = group % groups * work.heads;
-    const int64_t left = p.heads - first_head;
-    RegionalTile tile = {&p, group / groups, first_head, left < work.heads ? left : work.heads, 0, 0, 0, scratch};
-    const int64_t run = kRun * work.positions;
-    const int64_t start = piece % work.runs * run, end = start + run < p.positions ? start + run : p.positions;
-    for (tile.first = start; tile.first < end; tile.first += work.positions) {
-      const int64_t rest = end - tile.first;
-      tile.count = rest < work.positions ? rest : work.positions;
-      tile.next = rest - tile.count < work.positions ? rest - tile.count : work.positions;
-      work.attend(tile);
-    }
+    const int64_t group = piece / work.tiles, first_head = group % groups * work.heads;
+    const int64_t left = p.heads - first_head, first = piece % work.tiles * work.positions, rest = p.positions - first;
+    work.attend({
+        &p,
+        group / groups,
+        first_head,
+        left < work.heads ? left : work.heads,
+        first,
+        rest < work.positions ? rest : work.positions,
+        scratch,
+    });
   }
   std::free(scratch);
 }
@@ -127,15 +125,15 @@ int32_t raccord_regional_attention(const RaccordRegionalAttention* params, int32
   work.params = params;
   work.attend = attend_regional_of(level, p.paired != 0);
   work.positions = positions;
-  work.runs = (p.positions + kRun * positions - 1) / (kRun * positions);
+  work.tiles = (p.positions + positions - 1) / positions;
   const int64_t worth = 2 * p.rows * p.positions * p.heads * p.head_width * tokens / kLeastWork + 1;
   const int64_t wanted = p.threads < worth ? p.threads : worth;
   // heads whose panels stay in the second-level cache from one tile to the next, and a few pieces for every thread
   const int64_t panel_bytes = tokens * (2 * p.head_width + kLanes) * (p.paired ? 2 : 4) + 1;
-  const int64_t cached = kPanelBytes / panel_bytes, spread = p.rows * p.heads * work.runs / (kPiecesEach * wanted);
+  const int64_t cached = kPanelBytes / panel_bytes, spread = p.rows * p.heads * work.tiles / (kPiecesEach * wanted);
   const int64_t most = cached < spread || wanted == 1 ? cached : spread;
   work.heads = most > p.heads ? p.heads : most < 1 ? 1 : most;
-  work.count = p.rows * work.runs * ((p.heads + work.heads - 1) / work.heads);
+  work.count = p.rows * work.tiles * ((p.heads + work.heads - 1) / work.heads);
   work.scratch = scratch_floats(p, tokens, positions);
   run_on_threads(wanted < work.count ? wanted : work.count, attend_pieces, &work);
   if (p.lse_heads != nullptr) mean_over_heads(p);

@@ -10,7 +10,6 @@ namespace raccord {
 struct RegionalTile {
   const RaccordRegionalAttention* params;
   int64_t row, first_head, heads, first, count;
-  int64_t next;    // how many positions the next tile, right behind, will have
   float* scratch;  // scratch_floats(...) of the largest tile, aligned to 64 bytes
 };
 

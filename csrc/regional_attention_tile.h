@@ -125,23 +125,6 @@ inline void weigh_jointly(Span* spans, int64_t present, int64_t i) {
   }
 }
 
-// Queries of all heads lie row after row, as do results, and one head's walk along the positions would not fetch them
-// well: so the next tile's rows are fetched while this one is computed, a part with every head.
-inline void prefetch(const RegionalTile& tile, int64_t part) {
-  const RaccordRegionalAttention& p = *tile.params;
-  const int64_t size = p.bfloat16 ? 2 : 4, first = tile.first + tile.count;
-  const char* query = static_cast<const char*>(p.query);
-  char* out = static_cast<char*>(p.out);
-  for (int64_t i = first + tile.next * part / tile.heads; i < first + tile.next * (part + 1) / tile.heads; ++i) {
-    const int64_t from = tile.row * p.stride_row + i * p.stride_position + tile.first_head * p.stride_head;
-    const int64_t to = ((tile.row * p.positions + i) * p.heads + tile.first_head) * p.head_width;
-    for (int64_t b = 0; b < tile.heads * p.head_width * size; b += 64) {
-      __builtin_prefetch(query + from * size + b, 0, 2);
-      __builtin_prefetch(out + to * size + b, 1, 2);
-    }
-  }
-}
-
 template <class Kernel>
 inline void attend(const RegionalTile& tile) {
   const RaccordRegionalAttention& p = *tile.params;
@@ -174,7 +157,6 @@ inline void attend(const RegionalTile& tile) {
   Kernel kernel(tile, scratch);
   for (int64_t head = tile.first_head; head < tile.first_head + tile.heads; ++head) {
     kernel.load_queries(head);
-    if (p.stride_head == p.head_width) prefetch(tile, head - tile.first_head);
     std::memset(result, 0, static_cast<size_t>(tile.count * stride) * sizeof(float));
     for (int64_t s = 0; s < present; ++s) {
       kernel.score(head, spans[s]);
