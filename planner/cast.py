@@ -131,7 +131,8 @@ def cast_story(reading: Reading, world: World) -> Cast:
 def _driven(told: Sequence[Relation], drivers: Sequence[str], vehicles: Sequence[str]) -> list[Relation]:
     """Whoever drives is seen behind the side of the vehicle that is there."""
     named = {name for a, _, b in told for name in (a, b)}
-    return [(drivers[0], "behind", vehicles[0])] if drivers and len(vehicles) == 1 and vehicles[0] not in named else []
+    free = len(vehicles) == 1 and vehicles[0] not in named
+    return [(name, "behind", vehicles[0]) for name in dict.fromkeys(drivers)][:2] if free else []
 
 
 def _lasting(

@@ -128,8 +128,12 @@ def actions_told(
     for clause in clauses:
         following = words[clause.at + 1] if clause.at + 1 < len(words) else ""
         action = world.action_words.get(clause.verb)
-        if clause.negated or (words[clause.at - 1] == "to" and clause.at and told.keys() & set(clause.subjects)):
+        already = told.keys() & set(clause.subjects)
+        if clause.negated or (already and clause.at and words[clause.at - 1] == "to"):
             # "Runs over to see it" is running.
+            continue
+        if already and clause.verb in _LOOKING and following == "at":
+            # "Lies in the grass and looks at the stars" is lying.
             continue
         if clause.verb in _DREAMING and following in ("of", "about"):
             continue

@@ -8,6 +8,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from raccord.planner.adapters import DEFAULT
 from raccord.planner.asked import ask
 from raccord.planner.cast import cast_story
 from raccord.planner.compose import compose
@@ -185,16 +186,19 @@ def planned(
 ) -> tuple[Plan, tuple[str, ...]]:
     """The plan of a scene that the model wrote, and what was repaired for it.
 
-    In a world whose proportions are known the model's boxes say who stands left of whom; their sides and heights are
-    the world's own (see `raccord.planner.framing.staged`).
+    In a world whose proportions are known the model's boxes say who stands left of whom and, with an adapter beside its
+    base, how close a frame is shown and whether a crowd stands in two rows; their sides and heights are the world's own
+    (see `raccord.planner.framing.staged`).
 
     Raises:
         DirectError: the scene does not make a valid plan.
     """
     world = language_model.world
+    # The base adapter is taught no other size or row, so that a box of another one is a slip.
+    usual = isinstance(language_model, LanguageModel) and all(one.name == DEFAULT for one in language_model.adapters)
     fixed = repair(scene, reading=reading)
     larger = (
-        Repaired(staged(fixed.scene, world, written=scene, shots=reading.shots if reading else ()), ())
+        Repaired(staged(fixed.scene, world, written=scene, shots=reading.shots if reading else (), usual=usual), ())
         if world
         else framed(fixed.scene)
     )

@@ -81,7 +81,14 @@ class Arrangement(NamedTuple):
     boxes: tuple[Box, ...]
 
 
-def staged(scene: Scene, world: World, *, written: Scene | None = None, shots: Sequence[str | None] = ()) -> Scene:
+def staged(
+    scene: Scene,
+    world: World,
+    *,
+    written: Scene | None = None,
+    shots: Sequence[str | None] = (),
+    usual: bool = False,
+) -> Scene:
     """The scene with the natural proportions of its world: every frame gets that of its `arrangements` which is nearest
     to the boxes the model chose.
 
@@ -89,6 +96,8 @@ def staged(scene: Scene, world: World, *, written: Scene | None = None, shots: S
         scene: a repaired scene.
         written: what the model wrote before its boxes were repaired; None where that is `scene`.
         shots: how close the story wants each frame (`raccord.planner.reading.Reading.shots`).
+        usual: the model's boxes say only who stands left of whom; frames that the story does not want closer or wider
+            are shown medium, in one row.
 
     The model decides who stands left of whom, how close the camera is and whether a crowd stands in two rows; every
     relation of a repaired scene holds and nothing overlaps more than before. A frame whose relations leave no room for
@@ -96,7 +105,7 @@ def staged(scene: Scene, world: World, *, written: Scene | None = None, shots: S
     """
     cards = {being.name: being.card for being in scene.entities}
     frames = zip(scene.frames, (written or scene).frames, shots or [None] * len(scene.frames), strict=True)
-    return scene.model_copy(update={"frames": tuple(_staged(*frame, cards, world) for frame in frames)})
+    return scene.model_copy(update={"frames": tuple(_staged(*frame, cards, world, usual) for frame in frames)})
 
 
 def arrangements(shot: Shot, cards: Mapping[str, str], world: World) -> list[Arrangement]:
@@ -134,9 +143,10 @@ def natural_size(card: str, action: str, count: int, world: World, scale: float 
     return round(width), round(height)
 
 
-def _staged(shot: Shot, written: Shot, size: str | None, cards: Mapping[str, str], world: World) -> Shot:
+def _staged(shot: Shot, written: Shot, size: str | None, cards: Mapping[str, str], world: World, usual: bool) -> Shot:
     found = arrangements(shot, cards, world)
-    found = [one for one in found if one.size == size] or found
+    if size or usual:
+        found = [one for one in found if (one.size, one.rows) == (size or "medium", 1)] or found
     if not found:
         return shot
     own = {item.entity: inside(item.box) for item in written.items}
@@ -150,9 +160,9 @@ def _staged(shot: Shot, written: Shot, size: str | None, cards: Mapping[str, str
         )
 
     nearest = min(found, key=distance)
-    usual = next((one for one in found if (one.size, one.rows) == ("medium", 1)), nearest)
-    if nearest.rows == 1 and distance(nearest) >= _CLEARLY * distance(usual):
-        nearest = usual
+    medium = next((one for one in found if (one.size, one.rows) == ("medium", 1)), nearest)
+    if nearest.rows == 1 and distance(nearest) >= _CLEARLY * distance(medium):
+        nearest = medium
     boxes = nearest.boxes
     items = tuple(i.model_copy(update={"box": box}) for i, box in zip(shot.items, boxes, strict=True))
     return shot.model_copy(update={"items": items})

@@ -45,11 +45,13 @@ _CLOSE = ("of", "above", "below", "under", "behind", "beside", "near", "for", "a
 _DOING = {
     **dict.fromkeys(("holds", "carries", "reads", "hugs", "pushes", "kicks"), ("next to", False)),
     **dict.fromkeys(("hold", "carry", "holding", "carrying", "reading", "pushing"), ("next to", False)),
+    **dict.fromkeys(("plays", "play", "playing", "beats", "beat", "bakes", "bake"), ("next to", False)),
     **dict.fromkeys(("flies", "fly", "flying"), ("above", True)),
     **dict.fromkeys(("climbs", "climb"), ("above", False)),
     **dict.fromkeys(("drives", "rides", "driving", "riding"), ("behind", False)),
 }
 _USING = frozenset("reads read reading eats eat eating plays play playing drinks drink paints paint beats beat".split())
+_GIVING = ("gives", "give", "brings", "bring", "hands", "lends", "shows")
 _IN = ("in", "into", "inside")
 # Nobody can be drawn beneath these.
 _STANDING = ("tree", "house")
@@ -122,7 +124,19 @@ def relations_told(
         if done is not None and target is not None and not clause.negated and not placed & {*target.who}:
             relation, swapped = done
             found += _pairs(clause.subjects[:1], relation, target.who[:2], swapped)
+        found += _given(clause, target, starts, words, placed)
     return _once(found)
+
+
+def _given(
+    clause: Clause, receiver: Mention | None, starts: dict[int, Mention], words: Sequence[str], placed: set[str]
+) -> list[Relation]:
+    """ "Pete gives Olive a flower": the flower is next to her."""
+    if receiver is None or clause.negated or clause.verb not in _GIVING or len(receiver.who) != 1:
+        return []
+    gift = starts.get(receiver.end)
+    free = gift is not None and not placed & {*gift.who}
+    return _pairs(receiver.who, "next to", gift.who[:1], False) if free and gift is not None else []
 
 
 def _in_the_middle(who: Sequence[str], mentions: Sequence[Mention], told: Sequence[Relation]) -> list[Relation]:
@@ -243,15 +257,15 @@ def _pairs(subjects: Sequence[str], relation: str, objects: Sequence[str], swapp
 
 
 def _between(words: Sequence[str], at: int, mentions: Sequence[Mention], clauses: Sequence[Clause]) -> list[Relation]:
-    """ "A ball between Lina and Bo": Lina is left of it, Bo right of it."""
+    """ "A ball between Lina and Bo": Lina is left of it, Bo right of it; at most two are between."""
     after = [mention for mention in mentions if mention.start > at and mention.shown]
     count = 1 if after and len(after[0].who) > 1 else 2
     sides = tuple(dict.fromkeys(name for mention in after[:count] for name in mention.who))[:2]
     rest = [*(mention for mention in mentions if mention.start < at), *after[count:]]
-    middle = next((name for name in _subjects(words, at, rest, clauses, frozenset(), sides) if name not in sides), None)
-    if middle is None or len(sides) < 2:
+    middle = [name for name in _subjects(words, at, rest, clauses, frozenset(), sides) if name not in sides][:2]
+    if len(sides) < 2:
         return []
-    return [(sides[0], "left of", middle), (middle, "left of", sides[1])]
+    return [pair for name in middle for pair in ((sides[0], "left of", name), (name, "left of", sides[1]))]
 
 
 def _once(relations: Sequence[Relation]) -> list[Relation]:
