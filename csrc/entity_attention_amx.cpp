@@ -67,7 +67,11 @@ class AmxEntityKernel {
   template <class Offset>
   void begin(int64_t count, const Offset& offset) const {
     const uint16_t* query = static_cast<const uint16_t*>(p_.query);
-    for (int64_t i = 0; i < count; ++i) copy_padded(queries_ + i * depth_, query + offset(i), width_);
+    for (int64_t i = 0; i < count; ++i) {
+      if (i + kAhead < count) fetch_row(query, offset(i + kAhead), p_);
+      fetch_row(p_.out, offset(i), p_);
+      copy_padded(queries_ + i * depth_, query + offset(i), width_);
+    }
     for (int64_t i = 0; i < kTileQueries; ++i) {
       shift_[i] = 0.0f;
       total_[i] = 0.0f;

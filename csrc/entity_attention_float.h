@@ -53,7 +53,11 @@ class FloatEntityKernel {
 
   template <class Offset>
   void begin(int64_t count, const Offset& offset) {
-    for (int64_t i = 0; i < count; ++i) load_row(p_.query, offset(i), queries_ + i * stride_);
+    for (int64_t i = 0; i < count; ++i) {
+      if (i + kAhead < count) fetch_row(p_.query, offset(i + kAhead), p_);
+      fetch_row(p_.out, offset(i), p_);
+      load_row(p_.query, offset(i), queries_ + i * stride_);
+    }
     for (int64_t i = 0; i < kTileQueries; ++i) {
       peak_[i] = kNoPeak;
       total_[i] = 0.0f;

@@ -86,9 +86,6 @@ inline void attend_tile(
     return ((head.row * p.positions + positions[i]) * p.heads + head.head) * p.head_width;
   };
   kernel.begin(count, offset);
-  for (int64_t i = 0; i < count; ++i) fetch_row(p.out, offset(i), p);
-  const int64_t listed = head.order + p.positions - positions;
-  for (int64_t i = count; i < count + kTileQueries && i < listed; ++i) fetch_row(p.query, offset(i), p);
   const uint8_t* visible = p.visible + (head.row * p.kinds + kind) * p.kinds;
   bool sees = false;
   for (int64_t g = 0; g < p.kinds + 1; ++g) {
