@@ -91,7 +91,9 @@ class Case:
         device = torch.get_default_device()
         generator = torch.Generator(device).manual_seed(0)
         self.side, self.count, self.frames = side, count, frames
-        self.weight = weights(layout, count, side).to(device).repeat_interleave(frames, 0)
+        with torch.device("cpu"):
+            self.weight = weights(layout, count, side).repeat_interleave(frames, 0)
+        self.weight = self.weight.to(device)
         voices = self.weight.shape[1]
         pool = (TOKENS * (voices + 1), heads, width)
         query = torch.randn((2 * frames, side * side, heads, width), generator=generator)
