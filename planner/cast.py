@@ -129,10 +129,12 @@ def cast_story(reading: Reading, world: World) -> Cast:
 
 
 def _driven(told: Sequence[Relation], drivers: Sequence[str], vehicles: Sequence[str]) -> list[Relation]:
-    """Whoever drives is seen behind the side of the vehicle that is there."""
-    named = {name for a, _, b in told for name in (a, b)}
-    free = len(vehicles) == 1 and vehicles[0] not in named
-    return [(name, "behind", vehicles[0]) for name in dict.fromkeys(drivers)][:2] if free else []
+    """Whoever drives is seen behind the side of the vehicle that is there; there is room for two."""
+    if len(vehicles) != 1:
+        return []
+    inside = [a for a, _, b in told if b == vehicles[0]]
+    free = [name for name in dict.fromkeys(drivers) if name not in inside]
+    return [(name, "behind", vehicles[0]) for name in free][: max(0, 2 - len(inside))]
 
 
 def _lasting(

@@ -40,7 +40,7 @@ class Discourse:
         around: who may be in the present frame, before its sentence is read.
         left_out: phrases that have no effect.
         aliases: what somebody was called before their name was told -> the name.
-        relatives: role -> whose relative it is.
+        relatives: role -> whose relative it is; owners: thing -> who has it.
     """
 
     world: World
@@ -51,6 +51,7 @@ class Discourse:
     left_out: list[str] = field(default_factory=list)
     aliases: dict[str, str] = field(default_factory=dict)
     relatives: dict[str, str] = field(default_factory=dict)
+    owners: dict[str, str] = field(default_factory=dict)
 
     def name(self, old: str, new: str) -> None:
         """Call a role by its proper name from now on."""
@@ -64,6 +65,7 @@ class Discourse:
         if old in self.genders:
             self.genders.setdefault(new, self.genders.pop(old))
         self.aliases[old] = new
+        self.owners = {a: new if b == old else b for a, b in self.owners.items()}
         self.relatives = {new if a == old else a: new if b == old else b for a, b in self.relatives.items()}
 
     def is_creature(self, name: str) -> bool:

@@ -16,6 +16,8 @@ _GROUP = ("they", "them", "both", "everyone", "everybody", "friends", "animals",
 _SIDES = ("left", "right", "side")
 _DRESSING = ("wears", "wear", "wearing", "has", "have", "gets", "on", "carries", "carry")
 _ARTICLES = ("a", "an", "the")
+_IMPERSONAL = ("late", "early", "cold", "warm", "hot", "time", "quiet")
+_HAVING = ("has", "have", "holds", "hold", "holding", "carries", "carry", "carrying", "gets", "with")
 _GIVING = ("gives", "give", "brings", "bring", "buys", "hands", "lends")
 _UNDRESSING = ("takes", "take", "loses", "removes")
 _BE = ("is", "are")
@@ -49,6 +51,9 @@ def read_mentions(words: Sequence[str], told: PlaceTold, story: Discourse) -> li
             # Somebody may have been given a name: "its name is Tara".
             subject = _renamed(subject, story)
             mentions = [mention._replace(who=_renamed(mention.who, story)) for mention in mentions]
+            before = words[found.start - 1] if found.start else ""
+            if before in _HAVING and len(subject) == 1 and not story.is_creature(found.who[0]):
+                story.owners |= dict.fromkeys(found.who, subject[0])
             mentions.append(found)
             if _acts(words, found.end, story.world) and not fronted(words, found, story.world):
                 subject = coordinated(words, mentions, len(mentions) - 1, story.world)
@@ -74,7 +79,9 @@ def _renamed(who: Sequence[str], story: Discourse) -> tuple[str, ...]:
 
 
 def _is_weather(words: Sequence[str], at: int, ambient: frozenset[int]) -> bool:
-    """Whether the "it" at `at` is that of "it rains" or "it is getting dark"."""
+    """Whether the "it" at `at` is that of "it rains", "it is getting dark" or "it is late"."""
+    if list(words[at + 1 : at + 2]) == ["is"] and words[at + 2 : at + 3] and words[at + 2] in _IMPERSONAL:
+        return True
     near = at + 1 if at + 1 in ambient else at + 2
     return near in ambient and (near == at + 1 or words[at + 1] in (*_BE, "starts", "begins", "gets", "becomes", "?"))
 
@@ -376,7 +383,10 @@ def _told_of(words: Sequence[str], phrase: Phrase, mentions: Sequence[Mention], 
             story.left_out.append(spelt(phrase))
         if len(known) == 1 and not phrase.plural:
             learn(known[0], phrase, story)
-        # The one spoken of last, so that "the ball" is the ball just found.
+        # "Theo leaves with his kite": the one that is his, else the one spoken of last ("the ball" just found).
+        own = [name for name in alike if story.owners.get(name) in (mentions[-1].who if mentions else ())]
+        if own and phrase.determiner in _OWNERS and not phrase.plural:
+            return Mention(phrase.start, phrase.end, (own[0],))
         last = [name for name in story.recent if name in (known or alike)] or (known or alike)
         return Mention(phrase.start, end, tuple(known or alike) if phrase.plural else (last[0],))
     # "A red cat" said again is the red cat, unless it is another one; a named one is not called "a cat".

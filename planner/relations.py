@@ -22,6 +22,7 @@ _RELATIONS = tuple(
         ("right of", "right of", False, False),
         ("in front of", "in front of", False, False),
         ("on top of", "above", False, False),
+        ("on the roof of", "above", False, False),
         ("next to", "next to", False, False),
         ("close to", "next to", False, False),
         ("side by side with", "next to", False, False),
@@ -108,8 +109,10 @@ def relations_told(
             found += _pairs(subjects, relation, objects, swapped)
             at += length - 1
         elif words[at] in _IN and _is_any(starts.get(at + 1), VEHICLES, kinds):
-            inside = starts[at + 1].who
-            found += _pairs(_subjects(words, at, mentions, clauses, taken, inside), "behind", inside, False)
+            inside = starts[at + 1].who[:1]
+            found += [
+                (name, "behind", inside[0]) for name in _subjects(words, at, mentions, clauses, taken, inside)[:2]
+            ]
         elif words[at] in ("on", "from") and words[at + 1 : at + 2] == ["the"] and _side(words, at + 2):
             who = _subjects(words, at, mentions, clauses, taken, ())[:1]
             named = [name for mention in mentions if mention.shown for name in mention.who if name[0] == "#"]
@@ -241,7 +244,9 @@ def _subjects(
         return direct.who
     before = [clause for clause in clauses if clause.at < at and clause.subjects]
     if before and words[place - 1] != "and":
-        return before[-1].subjects
+        object_ = next((m for m in mentions if m.start == before[-1].at + 1 and m.shown), None)
+        # "Rick finds her on the beach under an umbrella": she is under it.
+        return object_.who if object_ is not None and before[-1].verb in FINDING else before[-1].subjects
     after = [mention for mention in mentions if mention.start > at and mention.shown and mention.who != tuple(objects)]
     # "Behind a tree she finds Hugo": Hugo is there.
     finds = any(clause.verb in FINDING for clause in clauses if clause.at > at) and len(after) > 1

@@ -189,7 +189,7 @@ FUNCTION_WORDS = (
     "shoulders every son daughter grandson baby joy foot fur feathers skin shell hair scales coat quietly happy sad "
     "angry lonely "
     "cousin cousins sisters brothers siblings twin twins mum mom dad uncle aunt niece nephew grandmother grandma "
-    "grandfather grandpa granddaughter pair let look cold warm scene picture about opposite sides middle empty "
+    "grandfather grandpa granddaughter pair let look cold warm scene picture about opposite sides middle empty roof "
     "too goodbye hello world story animals weather always everywhere nearby above alongside across sadly tired"
 ).split()
 
