@@ -28,19 +28,13 @@ class AmxKernel {
     sums_ = scratch.floats(2 * block_);
   }
 
-  // Queries of all heads lie row after row, as do results, and the processor does not foresee one head's walk along the
-  // positions: so queries are fetched some rows ahead, and the places of the results long before they are written.
   void load_queries(int64_t head) const {
-    constexpr int64_t kAhead = 12;
-    const uint16_t* from = static_cast<const uint16_t*>(p_.query) + tile_.row * p_.stride_row + head * p_.stride_head +
-                           tile_.first * p_.stride_position;
-    const uint16_t* out = place(head);
-    for (int64_t i = 0; i < tile_.count; ++i, from += p_.stride_position, out += p_.heads * p_.head_width) {
-      for (int64_t d = 0; d < p_.head_width; d += kTileDepth) {
-        __builtin_prefetch(from + kAhead * p_.stride_position + d);
-        __builtin_prefetch(out + d, 1);
-      }
-      copy_padded(queries_ + i * depth_, from, p_.head_width);
+    const uint16_t* query = static_cast<const uint16_t*>(p_.query);
+    int64_t from = tile_.row * p_.stride_row + head * p_.stride_head + tile_.first * p_.stride_position;
+    for (int64_t i = 0; i < tile_.count; ++i, from += p_.stride_position) {
+      fetch(query, from + kAhead * p_.stride_position, p_);
+      fetch(p_.out, place(tile_, head, i), p_);
+      copy_padded(queries_ + i * depth_, query + from, p_.head_width);
     }
   }
 
@@ -93,18 +87,13 @@ class AmxKernel {
   }
 
   void store(int64_t head, const float* result) const {
-    uint16_t* to = place(head);
-    for (int64_t i = 0; i < tile_.count; ++i, to += p_.heads * p_.head_width, result += stride_) {
-      store_bfloat16(to, result, p_.head_width);
+    uint16_t* out = static_cast<uint16_t*>(p_.out);
+    for (int64_t i = 0; i < tile_.count; ++i, result += stride_) {
+      store_bfloat16(out + place(tile_, head, i), result, p_.head_width);
     }
   }
 
  private:
-  // Where the result of the tile's first position goes.
-  uint16_t* place(int64_t head) const {
-    return static_cast<uint16_t*>(p_.out) + ((tile_.row * p_.positions + tile_.first) * p_.heads + head) * p_.head_width;
-  }
-
   void copy(uint16_t* to, const uint16_t* from) const {
     for (int64_t d = 0; d < depth_; d += kTileDepth) _mm512_storeu_si512(to + d, _mm512_loadu_si512(from + d));
   }

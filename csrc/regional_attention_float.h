@@ -74,11 +74,13 @@ struct FloatKernel {
     int64_t from = tile.row * p.stride_row + head * p.stride_head + tile.first * p.stride_position;
     float* out = queries;
     for (int64_t i = 0; i < tile.count; ++i, out += p.head_width, from += p.stride_position) {
+      fetch(p.query, from + kAhead * p.stride_position, p);
+      fetch(p.out, place(tile, head, i), p);
       if (p.bfloat16) {
         const uint16_t* query = static_cast<const uint16_t*>(p.query) + from;
         for (int64_t d = 0; d < p.head_width; ++d) out[d] = from_bfloat16(query[d]);
       } else {
-        std::memcpy(out, static_cast<const float*>(p.query) + from, static_cast<size_t>(p.head_width) * sizeof(float));
+        copy(static_cast<const float*>(p.query) + from, out);
       }
     }
   }
@@ -121,16 +123,21 @@ struct FloatKernel {
   }
 
   void store(int64_t head, const float* result) const {
-    const int64_t step = p.heads * p.head_width;
-    int64_t to = (tile.row * p.positions + tile.first) * step + head * p.head_width;
-    for (int64_t i = 0; i < tile.count; ++i, to += step, result += stride) {
+    for (int64_t i = 0; i < tile.count; ++i, result += stride) {
+      const int64_t to = place(tile, head, i);
       if (p.bfloat16) {
         uint16_t* out = static_cast<uint16_t*>(p.out) + to;
         for (int64_t d = 0; d < p.head_width; ++d) out[d] = to_bfloat16(result[d]);
       } else {
-        std::memcpy(static_cast<float*>(p.out) + to, result, static_cast<size_t>(p.head_width) * sizeof(float));
+        copy(result, static_cast<float*>(p.out) + to);
       }
     }
+  }
+
+  void copy(const float* from, float* to) const {
+    const int64_t size = p.head_width, whole = size / Vector::kWidth * Vector::kWidth;
+    for (int64_t d = 0; d < whole; d += Vector::kWidth) raccord::store(to + d, load(from + d));
+    for (int64_t d = whole; d < size; ++d) to[d] = from[d];
   }
 };
 

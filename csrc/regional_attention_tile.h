@@ -125,6 +125,22 @@ inline void weigh_jointly(Span* spans, int64_t present, int64_t i) {
   }
 }
 
+// Queries of all heads lie row after row, as do results, and the processor does not foresee one head's walk along the
+// positions: so queries are fetched some rows ahead, and the places of the results long before they are written.
+constexpr int64_t kAhead = 12;
+
+inline void fetch(const void* tensor, int64_t from, const RaccordRegionalAttention& p) {
+  const int64_t size = p.bfloat16 ? 2 : 4;
+  const char* row = static_cast<const char*>(tensor) + from * size;
+  for (int64_t b = 0; b < p.head_width * size; b += 64) __builtin_prefetch(row + b);
+}
+
+// Where the result of the tile's position i goes.
+inline int64_t place(const RegionalTile& tile, int64_t head, int64_t i) {
+  const RaccordRegionalAttention& p = *tile.params;
+  return ((tile.row * p.positions + tile.first + i) * p.heads + head) * p.head_width;
+}
+
 template <class Kernel>
 inline void attend(const RegionalTile& tile) {
   const RaccordRegionalAttention& p = *tile.params;
