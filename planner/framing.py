@@ -6,6 +6,7 @@ order, shot size and rows, and gives everything the sides it is drawn with.
 """
 
 import itertools
+import math
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
@@ -23,8 +24,6 @@ _LEAST_LONGER = 10
 _FACTORS = {"small": 0.65, "large": 1.25}
 # How close the camera is, as a factor of all sides (Arijon, Grammar of the Film Language, 1976, names the sizes).
 SHOT_SIZES = {"wide": 0.75, "medium": 1.0, "close": 1.3}
-# How much nearer than "medium" another shot size must be to what the model wrote: its boxes vary with the wording.
-_CLEARLY = 0.5
 # So many items can also stand in two rows.
 _ROWS_FROM = 4
 # Rows at which what floats may have its upper edge, best first.
@@ -160,9 +159,11 @@ def _staged(shot: Shot, written: Shot, size: str | None, cards: Mapping[str, str
         )
 
     nearest = min(found, key=distance)
-    medium = next((one for one in found if (one.size, one.rows) == ("medium", 1)), nearest)
-    if nearest.rows == 1 and distance(nearest) >= _CLEARLY * distance(medium):
-        nearest = medium
+    if nearest.rows == 1:
+        # A model that knows how large is not always right about how wide and how high.
+        area = sum(box[2] * box[3] for box in chosen)
+        one_row = [one for one in found if one.rows == 1]
+        nearest = min(one_row, key=lambda one: abs(math.log(area / sum(box[2] * box[3] for box in one.boxes))))
     boxes = nearest.boxes
     items = tuple(i.model_copy(update={"box": box}) for i, box in zip(shot.items, boxes, strict=True))
     return shot.model_copy(update={"items": items})

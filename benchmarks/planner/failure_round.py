@@ -1,6 +1,6 @@
 """One round of correction: draw stories, teach the planner what was missing, draw stories it has not seen.
 
-    .venv/bin/python -P benchmarks/planner/failure_round.py [--lessons 10] [--unseen 24] [--minutes 15]
+    .venv/bin/python -P benchmarks/planner/failure_round.py [--lessons 24] [--unseen 24] [--minutes 15]
 
 Every story not seen before is drawn as planned before and after the lessons, one story after the other, until all are
 or the minutes are over; the figures are those of the stories drawn both ways. What was drawn lies in
@@ -53,7 +53,7 @@ from raccord.sampler.story import Story
 
 RESULT = Path(__file__).resolve().parents[1] / "results" / "planner_round.json"
 _FIRST_LESSON, _FIRST_UNSEEN = 7_000_000, 8_000_000
-TUNING = Tuning(steps=60, batch=4, rank=8, rate=2e-3, seed=corpus.SEED)
+TUNING = Tuning(steps=60, batch=4, rank=8, rate=3e-3, seed=corpus.SEED)
 
 
 class Shown(NamedTuple):
@@ -228,9 +228,9 @@ def gain(pairs: Sequence[tuple[dict[str, list[Shown]], dict[str, list[Shown]]]])
 def main() -> None:
     """Draw, teach, draw again, write the figures."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--lessons", type=int, default=10, help="stories to learn from")
+    parser.add_argument("--lessons", type=int, default=24, help="stories to learn from")
     parser.add_argument("--unseen", type=int, default=24, help="stories to measure on, at most")
-    parser.add_argument("--sentences", type=int, default=2, help="longest story")
+    parser.add_argument("--sentences", type=int, default=1, help="longest story")
     parser.add_argument("--steps", type=int, default=25, help="denoising steps a frame")
     parser.add_argument("--minutes", type=float, default=15, help="no further story is begun then")
     parser.add_argument("--result", type=Path, default=RESULT, help="JSON file to write")
