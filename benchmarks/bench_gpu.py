@@ -132,7 +132,8 @@ def steps(dtype: Any, *, check: bool) -> Iterator[tuple[dict[str, Any], Calls, s
         sample = torch.randn(shape)
         outputs = torch.randn((2 * frames, *shape[1:])).to(dtype)
         for eta in (0.0, 1.0):
-            row = own.guided_coefficients(moment, eta=eta).to(device)
+            row: Any = own.guided_coefficients(moment, eta=eta)
+            row = row.to(device)
             noise = KeyedNoise(1, [str(frame) for frame in range(frames)], destination) if eta else None
 
             def peer(eta=eta, sample=sample, outputs=outputs):
@@ -141,7 +142,8 @@ def steps(dtype: Any, *, check: bool) -> Iterator[tuple[dict[str, Any], Calls, s
                 return theirs.step(guided, moment, sample, eta=eta, return_dict=False)[0]  # pyright: ignore[reportArgumentType]
 
             def ours(backend="triton", sample=sample, outputs=outputs, row=row, noise=noise):
-                return guided_step(sample, *outputs.chunk(2), 5.0, row, noise=noise, backend=backend)
+                uncond, cond = outputs.chunk(2)
+                return guided_step(sample, uncond, cond, 5.0, row, noise=noise, backend=backend)
 
             assert torch.equal(ours(), ours("reference"))
             calls = {"diffusers": peer, "raccord": ours, "raccord, plain torch": lambda ours=ours: ours("reference")}
@@ -155,7 +157,8 @@ def roof() -> dict[str, float]:
 
     block = torch.empty(2**28, dtype=torch.float32)
     target, a = torch.empty_like(block), torch.randn((8192, 8192), dtype=torch.bfloat16)
-    copy, product = do_bench(lambda: target.copy_(block)), do_bench(lambda: a @ a)
+    times: Any = do_bench(lambda: target.copy_(block)), do_bench(lambda: a @ a)
+    copy, product = times
     return {"copy TB/s": 2 * block.nbytes / copy / 1e9, "product TFLOP/s": 2 * 8192**3 / product / 1e9}
 
 
@@ -166,11 +169,13 @@ def timed(calls: Calls, ours: str) -> dict[str, dict[str, float]]:
 
     found: dict[str, dict[str, float]] = {}
     for who, call in calls.items():
-        low, middle, high = do_bench(call, warmup=20, rep=60, quantiles=[0.25, 0.5, 0.75])
+        quartiles: Any = do_bench(call, warmup=20, rep=60, quantiles=[0.25, 0.5, 0.75])
+        low, middle, high = quartiles
         found[who] = {"median_us": 1e3 * middle, "low_us": 1e3 * low, "high_us": 1e3 * high}
         if "gradient" not in who and "plain torch" not in who and "Flex" not in who:
             try:
-                found[who]["graph_us"] = 1e3 * do_bench_cudagraph(call, rep=20, return_mode="median")
+                replayed: Any = do_bench_cudagraph(call, rep=20, return_mode="median")
+                found[who]["graph_us"] = 1e3 * replayed
             except RuntimeError as error:  # some cannot be captured: they look at values on the host
                 torch.cuda.synchronize()
                 found[who]["graph_us"] = float("nan")

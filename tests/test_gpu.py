@@ -1,5 +1,7 @@
 """What must hold on a CUDA device: `pytest -m gpu`. Skipped where there is none."""
 
+from typing import Any
+
 import pytest
 import torch
 
@@ -164,7 +166,8 @@ def test_entity_attention_errs_at_most_twice_as_much_as_the_reference(backend, s
 @pytest.mark.parametrize("which", ["regional", "shared"])
 def test_neither_batch_nor_order_nor_a_rerun_changes_a_bit(backend, which, dtype):
     make, attend = (regional, regional_attention) if which == "regional" else (shared, entity_attention)
-    args, rest = make((4, 32, 2, 64), dtype)
+    made: Any = make((4, 32, 2, 64), dtype)
+    args, rest = made
     per_row = {0, 3, 4} if which == "regional" else set(range(5))
 
     def some(rows):

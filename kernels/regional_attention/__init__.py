@@ -233,7 +233,7 @@ def _differentiate(
         from raccord.kernels.regional_attention.gradient.triton import query_gradient
 
         found = query_gradient(*tensors, height=height, width=width, **options)
-        return found, *(found.new_empty(0) for _ in range(3))
+        return found, found.new_empty(0), found.new_empty(0), found.new_empty(0)
     return gradients(*tensors, **options, wanted=wanted)
 
 

@@ -64,7 +64,7 @@ def _attend(
     row = tl.program_id(2).to(tl.int64)
     head = tl.program_id(1).to(tl.int64)
     # 64 bits for where a tile begins, 32 inside it: addresses of 64 bits for every element would fill the registers
-    position, inside = tile_positions(height, width, ROWS, COLUMNS)
+    position, inside = tile_positions(height, width, ROWS, COLUMNS)  # pyright: ignore[reportGeneralTypeIssues]
     query_ptr += row * stride_row + head * stride_head
     q = rows(query_ptr, position, stride_position, inside, D, 0, MAIN)
     q_rest = rows(query_ptr, position, stride_position, inside, D, MAIN, REST) if REST > 0 else q

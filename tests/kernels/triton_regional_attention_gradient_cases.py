@@ -2,6 +2,8 @@
 process of its own, since TRITON_INTERPRET is read when a kernel is declared. Tiny, because the interpreter is slow.
 """
 
+from typing import Any
+
 import pytest
 import torch
 from test_regional_attention_cpu import make
@@ -35,7 +37,7 @@ def case(seed, *, lse=True, **changes):
     tensors = make(seed, **{"rows": 1, "positions": 20, "heads": 1, "head_width": 24, "lengths": (5, 0, 7), **changes})
     generator = torch.Generator().manual_seed(seed + 1000)
     output_gradient = torch.randn(tensors[0].shape, generator=generator).to(tensors[0].dtype)
-    lse_gradient = torch.randn(tensors[4].shape, generator=generator) if lse else None
+    lse_gradient: Any = torch.randn(tensors[4].shape, generator=generator) if lse else None
     return tensors, (output_gradient, lse_gradient)
 
 

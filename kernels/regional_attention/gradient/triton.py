@@ -58,7 +58,7 @@ def _differentiate(
 ):
     row = tl.program_id(2).to(tl.int64)
     head = tl.program_id(1).to(tl.int64)
-    position, inside = tile_positions(height, width, ROWS, COLUMNS)
+    position, inside = tile_positions(height, width, ROWS, COLUMNS)  # pyright: ignore[reportGeneralTypeIssues]
     query_ptr += row * stride_row + head * stride_head
     key_ptr += head * stride_key_head
     value_ptr += head * stride_value_head
