@@ -152,7 +152,7 @@ def proposals(
     for sample in range(count):
         try:
             scene, written = form_scene(language_model, reading, sentences, sample=sample, seed=seed, progress=progress)
-            plan, repairs = planned(language_model, scene, reading, sentences, seed=seed, size=size)
+            plan, repairs = planned(language_model, scene, reading, sentences, sample=sample, seed=seed, size=size)
         except (LanguageModelError, DirectError) as error:
             failures.append(DirectError(str(error)))
             continue
@@ -181,21 +181,23 @@ def planned(
     reading: Reading | None,
     sentences: list[str],
     *,
+    sample: int = 0,
     seed: int = 0,
     size: tuple[int, int] | None = None,
 ) -> tuple[Plan, tuple[str, ...]]:
     """The plan of a scene that the model wrote, and what was repaired for it.
 
     In a world whose proportions are known the model's boxes say who stands left of whom and, with an adapter beside its
-    base, how close a frame is shown and whether a crowd stands in two rows; their sides and heights are the world's own
-    (see `raccord.planner.framing.staged`).
+    base or in a drawn `sample`, how close a frame is shown and whether a crowd stands in two rows; their sides and
+    heights are the world's own (see `raccord.planner.framing.staged`).
 
     Raises:
         DirectError: the scene does not make a valid plan.
     """
     world = language_model.world
-    # The base adapter is taught no other size or row, so that a box of another one is a slip.
-    usual = isinstance(language_model, LanguageModel) and all(one.name == DEFAULT for one in language_model.adapters)
+    # The base adapter is taught no other size or row, so that a box of another one is a slip; alternatives may differ.
+    adapters = language_model.adapters if isinstance(language_model, LanguageModel) else ()
+    usual = not sample and all(one.name == DEFAULT for one in adapters)
     fixed = repair(scene, reading=reading)
     larger = (
         Repaired(staged(fixed.scene, world, written=scene, shots=reading.shots if reading else (), usual=usual), ())

@@ -105,12 +105,12 @@ def arrange(sizes: Sequence[Size], constraints: Sequence[Constraint], *, rows: i
     Returns:
         The boxes, or None when the relations contradict each other or do not fit into one frame.
     """
-    columns = _columns(len(sizes), constraints) if rows == 1 else []
+    columns = (_columns(len(sizes), constraints) or []) if rows == 1 else []
     shrunk = [
         [(max(MIN_WIDTH, round(w * shrink)), max(MIN_HEIGHT, round(h * shrink))) for w, h in sizes]
         for shrink in (1.0, 0.85, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2)
     ]
-    for small in shrunk if columns is not None else ():
+    for small in shrunk if columns or rows == 2 else ():
         if rows == 1:
             candidates = (_place(order, small, constraints) for order in itertools.permutations(columns))
         else:

@@ -88,6 +88,8 @@ def _agrees(scene, reading, cast, world, *, known):
         stated = {(names.get(a, a), word, names.get(b, b)) for a, word, b in choice.relations}
         now = {(relation.subject, relation.relation, relation.object) for relation in shot.relations}
         told |= now
+        # Whoever plays with a thing is beside it; the story's own scene does not say so.
+        told |= {one for one in stated if one[1] == "next to" and " plays with " in shot.sentence}
         # What a frame says holds, and what an earlier one said may last.
         assert now <= stated <= told
         if known:
