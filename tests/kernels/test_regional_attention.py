@@ -116,6 +116,7 @@ def test_gradient_in_query(combine):
         # the operation gives its lse in float32; the specification itself does not
         options = {"scale": 0.7, "combine": combine, "return_lse": True}
         output, lse = reference.regional_attention(q, key, value, spans, weight, **grid, **options)
+        assert lse is not None
         return output, lse[:, :2]
 
     assert torch.autograd.gradcheck(both, (query.requires_grad_(),))
