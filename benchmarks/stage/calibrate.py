@@ -1,6 +1,6 @@
 """Calibrate raccord's constants for the stage model and write `models/stage/raccord.json`.
 
-    .venv/bin/python benchmarks/stage/calibrate.py [--stories 24]
+    .venv/bin/python benchmarks/stage/calibrate.py [--stories 48]
 
 The presence threshold is set on stories of a seed that no published figure uses: presence at the check step against
 whether the colour was in the box at the end, at the value with the highest balanced accuracy.
@@ -57,7 +57,7 @@ def best_threshold(positive: list[float], negative: list[float]) -> tuple[float,
 def main() -> None:
     """Draw, measure, write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--stories", type=int, default=24)
+    parser.add_argument("--stories", type=int, default=48)
     parser.add_argument("--steps", type=int, default=25)
     arguments = parser.parse_args()
 
