@@ -17,9 +17,9 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "benchmarks"))
 
 # Chosen by eye on examples/park.plan.json and on calibration stories. Casting stands on snow: the background least like
-# any body colour. With eta 1 this model draws fuller shapes than with eta 0, but stays undecided longer: read after 4 of
-# 25 steps presence told less than after 10 (AUC 0.67 and 0.88 on the model's third version). On that version 75 of the
-# 96 items of the calibration stories came out before repair with guidance 4, and 83 with guidance 8.
+# any body colour. With eta 1 this model draws fuller shapes than with eta 0, but stays undecided longer: presence read
+# after 4 of 25 steps told less than after 10 (AUC 0.67 and 0.88 on the model's third version, on which, too, 75 of the
+# 96 items of the calibration stories came out before repair with guidance 4, and 83 with guidance 8).
 FIXED = {
     "guidance": 8.0,
     "eta": 1.0,
