@@ -109,7 +109,7 @@ def fit(
         for group in optimiser.param_groups:
             group["lr"] = learning_rate(schedule, step)
         batches = list(batches_of_step(step))
-        total = sum(float(weights[:, 1:].flatten().sum()) for _, weights in batches)
+        total = sum(float(weights[:, 1:].sum()) for _, weights in batches)
         loss = 0.0
         for ids, weights in batches:
             part = summed_loss(model, ids, weights) / total

@@ -29,17 +29,13 @@ def _cpu_accepts(*, device: torch.device, dtype: torch.dtype) -> list[str]:
     return reasons if dtype in _CPU_DTYPES else [*reasons, f"it takes float32 and bfloat16, and the query is {dtype}"]
 
 
-def _triton_accepts(*, device: torch.device, dtype: torch.dtype) -> list[str]:
-    return triton_refuses(device, dtype)
-
-
 OPERATION = Operation(
     "regional_attention",
     {
         "cpu": Backend("raccord.kernels.regional_attention.native", lambda: list(_native.reasons()), _cpu_accepts),
         "reference": Backend("raccord.kernels.regional_attention.reference"),
         # Behind the reference, so only where it is forced: it has not run on a GPU yet.
-        "triton": Backend("raccord.kernels.regional_attention.triton", triton_reasons, _triton_accepts),
+        "triton": Backend("raccord.kernels.regional_attention.triton", triton_reasons, triton_refuses),
     },
 )
 

@@ -161,18 +161,18 @@ def regional_attention(
 ) -> tuple[Tensor, Tensor | None]:
     """As `reference.regional_attention`, float32 inside (float16 and bfloat16 products), without its gradient."""
     query, key, value = (x if x.stride(-1) == 1 else x.contiguous() for x in (query, key, value))
-    rows, positions, heads, head_width = query.shape
+    batch, positions, heads, head_width = query.shape
     count = segments.shape[1]
     out = torch.empty(query.shape, dtype=query.dtype, device=query.device)
     lse = torch.full(
-        (rows, heads, count, positions) if return_lse else (0,), -torch.inf, dtype=torch.float32, device=query.device
+        (batch, heads, count, positions) if return_lse else (0,), -torch.inf, dtype=torch.float32, device=query.device
     )
     if out.numel() == 0:
         return out, lse.mean(1) if return_lse else None
     tiles = triton.cdiv(height, TILE[0]) * triton.cdiv(width, TILE[1])
     # Triton launches on the current device, which need not be the one asked for.
     with torch.cuda.device_of(out):
-        launch: Any = _attend[(tiles, heads, rows)]
+        launch: Any = _attend[(tiles, heads, batch)]
         launch(
             out,
             query,

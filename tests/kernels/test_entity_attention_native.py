@@ -46,6 +46,19 @@ def kernel(args, rest, **options):
     return native.entity_attention(*args, *given, bank_weight=rest["bank_weight"], scale=scale, **options)
 
 
+def poisoned(args, rest, kind, poison):
+    """The call of one row with `poison` for whatever a position that belongs to `kind` does not see."""
+    query, key, value, owner, visible = args
+    hidden = ~visible[0, kind][owner[0].long()]
+    key, value = key.clone(), value.clone()
+    key[0, hidden], value[0, hidden] = poison, poison
+    bank_key, bank_value = rest["bank_key"].clone(), rest["bank_value"].clone()
+    for entity, (start, length) in enumerate(rest["bank_segments"][0].tolist(), start=1):
+        if entity != kind:
+            bank_key[start : start + length] = bank_value[start : start + length] = poison
+    return [query, key, value, owner, visible], {**rest, "bank_key": bank_key, "bank_value": bank_value}
+
+
 def wide(value):
     return value.double() if isinstance(value, torch.Tensor) and value.is_floating_point() else value
 
@@ -135,19 +148,10 @@ def test_other_queries_change_no_bit(dtype):
 @pytest.mark.parametrize("poison", [float("nan"), float("inf")])
 def test_what_is_not_seen_may_hold_anything(poison):
     args, rest = make(7, rows=1)
-    owner, visible = args[3][0].long(), args[4][0]
+    owner = args[3][0]
     clean = cpu(args, rest)
     for kind in range(4):
-        unseen = ~visible[kind]
-        hidden = unseen[owner]
-        key, value = args[1].clone(), args[2].clone()
-        key[0, hidden], value[0, hidden] = poison, poison
-        bank_key, bank_value = rest["bank_key"].clone(), rest["bank_value"].clone()
-        for entity, (start, length) in enumerate(rest["bank_segments"][0].tolist(), start=1):
-            if entity != kind:
-                bank_key[start : start + length] = bank_value[start : start + length] = poison
-        poisoned = {**rest, "bank_key": bank_key, "bank_value": bank_value}
-        found = cpu([args[0], key, value, args[3], args[4]], poisoned)
+        found = cpu(*poisoned(args, rest, kind, poison))
         assert torch.equal(bits(found[0, owner == kind]), bits(clean[0, owner == kind]))
 
 

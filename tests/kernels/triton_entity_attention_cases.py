@@ -4,7 +4,7 @@ TRITON_INTERPRET is read when a kernel is declared. Tiny, because the interprete
 
 import pytest
 import torch
-from test_entity_attention_native import make, wide
+from test_entity_attention_native import make, poisoned, wide
 
 from raccord.kernels.entity_attention import entity_attention, triton
 
@@ -81,18 +81,10 @@ def test_other_queries_change_no_bit():
 @pytest.mark.parametrize("poison", [float("nan"), float("inf")])
 def test_what_is_not_seen_may_hold_anything(poison):
     args, rest = small(5)
-    owner, visible = args[3][0].long(), args[4][0]
+    owner = args[3][0]
     clean = ours(args, rest)
     for kind in range(4):
-        hidden = ~visible[kind][owner]
-        key, value = args[1].clone(), args[2].clone()
-        key[0, hidden], value[0, hidden] = poison, poison
-        bank_key, bank_value = rest["bank_key"].clone(), rest["bank_value"].clone()
-        for entity, (start, length) in enumerate(rest["bank_segments"][0].tolist(), start=1):
-            if entity != kind:
-                bank_key[start : start + length] = bank_value[start : start + length] = poison
-        poisoned = {**rest, "bank_key": bank_key, "bank_value": bank_value}
-        found = ours([args[0], key, value, args[3], args[4]], poisoned)
+        found = ours(*poisoned(args, rest, kind, poison))
         assert torch.equal(found[0, owner == kind], clean[0, owner == kind])
 
 

@@ -221,11 +221,11 @@ def query_gradient(
     out = torch.empty(query.shape, dtype=query.dtype, device=query.device)
     if out.numel() == 0:
         return out
-    rows_, _, heads, head_width = query.shape
+    batch, _, heads, head_width = query.shape
     tiles = triton.cdiv(height, TILE[0]) * triton.cdiv(width, TILE[1])
     # Triton launches on the current device, which need not be the one asked for.
     with torch.cuda.device_of(out):
-        launch: Any = _differentiate[(tiles, heads, rows_)]
+        launch: Any = _differentiate[(tiles, heads, batch)]
         launch(
             out,
             query,
