@@ -4,7 +4,7 @@ A box is (left, top, width, height) in cells of a 32 x 32 grid, row 0 at the top
 """
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from raccord.planner.placing import Box, Size, place_one_by_one
@@ -105,22 +105,22 @@ def arrange(sizes: Sequence[Size], constraints: Sequence[Constraint], *, rows: i
     Returns:
         The boxes, or None when the relations contradict each other or do not fit into one frame.
     """
-    columns = (_columns(len(sizes), constraints) or []) if rows == 1 else []
     shrunk = [
         [(max(MIN_WIDTH, round(w * shrink)), max(MIN_HEIGHT, round(h * shrink))) for w, h in sizes]
         for shrink in (1.0, 0.85, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2)
     ]
-    for small in shrunk if columns or rows == 2 else ():
-        if rows == 1:
-            candidates = (_place(order, small, constraints) for order in itertools.permutations(columns))
-        else:
-            candidates = (_in_two_rows(order, small) for order in itertools.permutations(range(len(sizes))))
-        for boxes in candidates:
-            level = boxes is not None and (rows == 1 or _level(boxes, constraints))
-            if boxes is not None and level and faults(boxes, constraints) == ([], []):
-                return boxes
-    found = (_searched(small, constraints) for small in shrunk if rows == 1)
-    return next((boxes for boxes in found if boxes is not None), None)
+    if rows == 2:
+        orders = list(itertools.permutations(range(len(sizes))))
+        in_rows = (_in_two_rows(order, small) for small in shrunk for order in orders)
+        return _faultless((boxes for boxes in in_rows if boxes and _level(boxes, constraints)), constraints)
+    orders = list(itertools.permutations(_columns(len(sizes), constraints) or ()))
+    in_columns = (_place(order, small, constraints) for small in shrunk for order in orders if order)
+    return _faultless(in_columns, constraints) or next(filter(None, (_searched(s, constraints) for s in shrunk)), None)
+
+
+def _faultless(candidates: Iterable[list[Box] | None], constraints: Sequence[Constraint]) -> list[Box] | None:
+    """The first boxes that are as their relations want them and overlap no more than they may."""
+    return next((boxes for boxes in candidates if boxes and faults(boxes, constraints) == ([], [])), None)
 
 
 def _level(boxes: Sequence[Box], constraints: Sequence[Constraint]) -> bool:

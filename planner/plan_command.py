@@ -136,6 +136,7 @@ def plan(
     seed: int,
     count: int | None,
 ) -> None:
+    """Plan a story and write its plan; with `count`, so many different ones at most, best first."""
     found, notes = propose_plans(command, text, planner=planner, adapters=adapters, seed=seed, count=count or 1)
     best = found[0].plan
     result: dict[str, Any] = {"plan_sha256": plan_hash(best), "frames": len(best.frames), **notes}
