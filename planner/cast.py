@@ -13,25 +13,13 @@ import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from raccord.planner.clauses import (
-    VEHICLES,
-    Clause,
-    actions_told,
-    apart,
-    driving,
-    excluded,
-    goes_in,
-    goes_out,
-    leaving,
-    read_clauses,
-    returning,
-    roused,
-    taken_along,
-)
+from raccord.planner.clauses import PORTABLE, VEHICLES, Clause, actions_told, read_clauses, roused
+from raccord.planner.comings import apart, driving, excluded, goes_in, goes_out, leaving, returning, taken_along
 from raccord.planner.discourse import Discourse, Mention
 from raccord.planner.kinship import kind_by_kinship
 from raccord.planner.looks import Role as Role
 from raccord.planner.mentions import read_mentions
+from raccord.planner.naming import with_nouns
 from raccord.planner.places import Place, PlaceTold, read_place
 from raccord.planner.reading import Reading
 from raccord.planner.relations import MAX_RELATIONS, Relation, relations_told
@@ -82,10 +70,12 @@ def cast_story(reading: Reading, world: World) -> Cast:
     left: tuple[Place, list[str]] | None = None
     frames: list[Frame] = []
     relations: list[Relation] = []
+    hidden: set[str] = set()
+    settled = False
     outdoors = place.setting
     for number, sentence in enumerate(reading.sentences):
-        words = sentence.split()
-        told = read_place(words, place, world)
+        words = with_nouns(sentence.split(), story)
+        told = read_place(words, place, world, settled=settled)
         back = _back(words, told, story) if left is not None and not told.settings else set()
         if left is not None and back:
             # Whoever the pictures followed goes back to those who stayed.
@@ -100,6 +90,13 @@ def cast_story(reading: Reading, world: World) -> Cast:
             told = told.at(outdoors, place)
         elif not told.settings and place.setting not in world.indoors and goes_in(words, mentions, clauses):
             told = told.at(world.indoors[0], place)
+            if not settled:
+                # Who comes in comes to those that were there before.
+                place = place._replace(setting=world.indoors[0])
+                frames = [(world.place_of(*place), *rest) for _, *rest in frames]
+                told = told._replace(moved=False)
+            settled = True
+        settled = settled or bool(told.settings)
         if told.moved and frames:
             left = (place, story.around)
         place = told.place
@@ -114,16 +111,21 @@ def cast_story(reading: Reading, world: World) -> Cast:
         standing = [] if told.moved else relations
         relations = relations_told(words, mentions, clauses, told.taken, kinds)
         relations += _driven(relations, driving(clauses), [name for name in shown if kinds[name] in VEHICLES])
-        relations += _lasting(standing, relations, actions[0], roused(clauses)[2])
+        hidden = {name for clause in clauses if clause.verb in ("hides", "hide") for name in clause.subjects} | {
+            name for name in hidden if name not in actions[0]
+        }
+        relations += _lasting(standing, relations, actions[0], roused(clauses)[2], hidden, kinds)
         relations = [relation for relation in relations if {relation[0], relation[2]} <= set(shown)][:MAX_RELATIONS]
         story.spoken(mentions, next((clause.subjects for clause in clauses if clause.subjects), ()))
         # Whoever came and went in this frame is not there in the next.
-        went = leaving(words, clauses, told.settings, shown, moved=told.moved, afterwards=True)
+        things = {name for name in story.roles if not story.is_creature(name)}
+        went = leaving(words, mentions, clauses, told.settings, shown, moved=told.moved, things=things, afterwards=True)
         went |= taken_along(words, mentions, clauses, went)
         rest = [name for name in shown if name not in went]
         story.around = rest if any(story.is_creature(name) for name in rest) else shown
         # Whoever a close-up leaves out is there still.
         story.around = [name for name in story.roles if name in story.around or (close and name in unseen)]
+        story.seen |= {*shown}
         frames.append((world.place_of(*place), tuple(relations), shown, doing))
     return _cast(frames, story)
 
@@ -138,13 +140,24 @@ def _driven(told: Sequence[Relation], drivers: Sequence[str], vehicles: Sequence
 
 
 def _lasting(
-    before: Sequence[Relation], told: Sequence[Relation], actions: Mapping[str, str], moving: set[str]
+    before: Sequence[Relation],
+    told: Sequence[Relation],
+    actions: Mapping[str, str],
+    moving: set[str],
+    hidden: set[str],
+    kinds: Mapping[str, str | None],
 ) -> list[Relation]:
-    """The relations of the frame before that still hold: whoever stands in them has not moved, nor stands elsewhere."""
+    """The relations of the frame before that still hold: whoever stands in them has not moved, nor stands elsewhere,
+    and nobody has taken it."""
     gone = moving | {name for name, action in actions.items() if action in _ON_THE_WAY}
     gone |= {subject for subject, _, _ in told}
+    gone |= {name for a, _, b in told for name in (a, b) if kinds[name] in PORTABLE}
     pairs = [{a, b} for a, _, b in told]
-    return [(a, word, b) for a, word, b in before if word in _LASTING and not {a, b} & gone and {a, b} not in pairs]
+    return [
+        (a, word, b)
+        for a, word, b in before
+        if (word in _LASTING or a in hidden) and not {a, b} & gone and {a, b} not in pairs
+    ]
 
 
 def _back(words: Sequence[str], told: PlaceTold, story: Discourse) -> set[str]:
@@ -203,10 +216,10 @@ def _shown(
 ) -> list[str]:
     """Who is in the frame, in order of the roles; whoever is `absent` is elsewhere, whatever else is said; a `close`
     one shows only those it speaks of."""
-    gone = leaving(words, clauses, told.settings, story.around, moved=told.moved)
+    things = {name for name in story.roles if not story.is_creature(name)}
+    gone = leaving(words, mentions, clauses, told.settings, story.around, moved=told.moved, things=things)
     if gone and gone.intersection(driving(clauses)):
         gone |= {name for name in story.around if story.roles[name].kind in VEHICLES}
-    things = {name for name in story.roles if not story.is_creature(name)}
     gone |= taken_along(words, mentions, clauses, gone) & things
     leavers = gone
     gone = gone | excluded(words, mentions, clauses, [] if told.moved else story.around, things) | absent

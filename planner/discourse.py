@@ -14,8 +14,11 @@ from raccord.planner.world import World
 
 GENDERS = {"she": "she", "her": "she", "herself": "she", "he": "he", "him": "he", "himself": "he"}
 IT = ("it", "itself")
+OWNERS = {"her": "she", "his": "he", "its": "it"}
 # What others are carried on.
 BODY = ("back", "head", "shoulder", "shoulders")
+# What others are in front of, as well as of whom they belong to.
+FACE = ("nose", "face", "eyes", "feet", "paws", "toes")
 _SUBJECTS = ("she", "he", "it")
 _REFLEXIVE = ("herself", "himself", "itself")
 
@@ -41,6 +44,8 @@ class Discourse:
         left_out: phrases that have no effect.
         aliases: what somebody was called before their name was told -> the name.
         relatives: role -> whose relative it is; owners: thing -> who has it.
+        noun: the noun of the world said last.
+        seen: whoever an earlier frame shows; looks that change later cannot be shown.
     """
 
     world: World
@@ -52,6 +57,8 @@ class Discourse:
     aliases: dict[str, str] = field(default_factory=dict)
     relatives: dict[str, str] = field(default_factory=dict)
     owners: dict[str, str] = field(default_factory=dict)
+    noun: str = ""
+    seen: set[str] = field(default_factory=set)
 
     def name(self, old: str, new: str) -> None:
         """Call a role by its proper name from now on."""

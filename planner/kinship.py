@@ -3,8 +3,9 @@
 from collections.abc import Mapping
 
 KIN: Mapping[str, str | None] = {
-    **dict.fromkeys("sister mother mum mom daughter aunt niece grandmother grandma granddaughter".split(), "she"),
-    **dict.fromkeys("brother father dad son uncle nephew grandfather grandpa grandson".split(), "he"),
+    **dict.fromkeys("sister mother mum mom mama mamma mummy mommy granny nana daughter aunt niece".split(), "she"),
+    **dict.fromkeys("grandmother grandma granddaughter".split(), "she"),
+    **dict.fromkeys("brother father dad daddy papa son uncle nephew grandfather grandpa grandson".split(), "he"),
     **dict.fromkeys("cousin twin".split(), None),
 }
 # Several of them together.

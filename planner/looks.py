@@ -14,6 +14,7 @@ _INDEFINITE = ("a", "an", "one", "another", "no")
 _LINKS = ("with", "wearing", "in", "carrying")
 _COATS = ("fur", "feathers", "skin", "shell", "hair", "scales", "coat")
 _PLAIN = "plain"
+_DEGREES = ("very", "much", "so", "really", "quite", "rather", "pretty", "also", "all")
 _SHADES = ("light", "dark", "bright", "pale", "deep")
 
 
@@ -154,7 +155,7 @@ def _adjectives(words: Sequence[str], at: int, world: World) -> tuple[Looks, int
             pass  # "light green" is green
         elif word in world.settings and (following in world.kinds or following in world.plurals):
             pass  # "a street lamp" is a lamp
-        elif word not in (UNKNOWN, "very", "and", ",") or (
+        elif word not in (UNKNOWN, *_DEGREES, "and", ",") or (
             word in ("and", ",") and not _is_adjective(following, world) and not _is_very(words, at + 1, world)
         ):
             break
@@ -164,7 +165,7 @@ def _adjectives(words: Sequence[str], at: int, world: World) -> tuple[Looks, int
 
 
 def _is_very(words: Sequence[str], at: int, world: World) -> bool:
-    return words[at : at + 1] == ["very"] and at + 1 < len(words) and _is_adjective(words[at + 1], world)
+    return at < len(words) and words[at] in _DEGREES and at + 1 < len(words) and _is_adjective(words[at + 1], world)
 
 
 def _is_adjective(word: str, world: World) -> bool:

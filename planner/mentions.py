@@ -2,25 +2,24 @@
 
 from collections.abc import Sequence
 
-from raccord.planner.discourse import BODY, GENDERS, IT, Discourse, Mention
+from raccord.planner.describing import described, looks_told
+from raccord.planner.discourse import BODY, FACE, GENDERS, IT, OWNERS, Discourse, Mention
 from raccord.planner.kinship import KIN, KINSFOLK
-from raccord.planner.looks import POSSESSIVES, Looks, Phrase, Role, attired, noun_phrase, predicate, worn
-from raccord.planner.naming import is_name_at, learn, likened_to, names_after, new_role, spelt
+from raccord.planner.looks import POSSESSIVES, Phrase, Role, attired, noun_phrase
+from raccord.planner.naming import is_name_at, learn, likened_to, member_of, names_after, new_role, spelt
 from raccord.planner.places import PlaceTold
 from raccord.planner.reading import UNKNOWN
 from raccord.planner.scene import MAX_ITEMS
+from raccord.planner.syntax import BE, PLACING, PREPOSITIONS, acts, coordinated, fronted, opened
 from raccord.planner.world import World
 
-_OWNERS = {"her": "she", "his": "he", "its": "it"}
 _GROUP = ("they", "them", "both", "everyone", "everybody", "friends", "animals", *KINSFOLK)
+_FRIENDLY = ("best", "good", "great", "new", "dear", "old", "own", UNKNOWN)
+_FRIENDS = ("friend", "neighbour", "companion", "guest", "visitor")
+_COMPANY = ("friends", "guests", "visitors", "companions")
 _SIDES = ("left", "right", "side")
-_DRESSING = ("wears", "wear", "wearing", "has", "have", "gets", "on", "carries", "carry")
-_ARTICLES = ("a", "an", "the")
 _IMPERSONAL = ("late", "early", "cold", "warm", "hot", "time", "quiet")
 _HAVING = ("has", "have", "holds", "hold", "holding", "carries", "carry", "carrying", "gets", "with")
-_GIVING = ("gives", "give", "brings", "bring", "buys", "hands", "lends")
-_UNDRESSING = ("takes", "take", "loses", "removes")
-_BE = ("is", "are")
 
 
 def read_mentions(words: Sequence[str], told: PlaceTold, story: Discourse) -> list[Mention]:
@@ -44,7 +43,7 @@ def read_mentions(words: Sequence[str], told: PlaceTold, story: Discourse) -> li
                 who = subject or (mentions[-1].who if mentions else story.recent[:1])
                 if mentions and at and words[at - 1] in ("who", "which", "that"):
                     who = mentions[-1].who
-                end = _looks_told(words, at, mentions, who, story)
+                end = looks_told(words, at, mentions, who, story)
             at = max(at + 1, end)
             continue
         if found.who:
@@ -55,7 +54,8 @@ def read_mentions(words: Sequence[str], told: PlaceTold, story: Discourse) -> li
             if before in _HAVING and len(subject) == 1 and not story.is_creature(found.who[0]):
                 story.owners |= dict.fromkeys(found.who, subject[0])
             mentions.append(found)
-            if _acts(words, found.end, story.world) and not fronted(words, found, story.world):
+            there = found.start > 1 and words[found.start - 2] == "there" and before in BE
+            if there or (acts(words, found.end, story.world) and not fronted(words, found, story.world)):
                 subject = coordinated(words, mentions, len(mentions) - 1, story.world)
         at = found.end
     return _named_later(mentions, known, story)
@@ -83,62 +83,7 @@ def _is_weather(words: Sequence[str], at: int, ambient: frozenset[int]) -> bool:
     if list(words[at + 1 : at + 2]) == ["is"] and words[at + 2 : at + 3] and words[at + 2] in _IMPERSONAL:
         return True
     near = at + 1 if at + 1 in ambient else at + 2
-    return near in ambient and (near == at + 1 or words[at + 1] in (*_BE, "starts", "begins", "gets", "becomes", "?"))
-
-
-def fronted(words: Sequence[str], mention: Mention, world: World) -> bool:
-    """Whether a sentence begins with a place and its verb comes before its subject ("behind the house sits Bo")."""
-    following = words[mention.end] if mention.end < len(words) else ""
-    return _opened(words, mention.start) and (following in world.all_verbs or following in _BE)
-
-
-def _opened(words: Sequence[str], at: int) -> bool:
-    """Whether a clause begins with the preposition before `at`."""
-    if not at or words[at - 1] not in _PREPOSITIONS or words[at - 1] in ("with", "at"):
-        return False
-    start = at - 1
-    while start and words[start - 1] in _PLACING:
-        start -= 1
-    return start == 0 or words[start - 1] in ("and", ",") or words[start - 1] in _ADVERBS
-
-
-def _acts(words: Sequence[str], at: int, world: World) -> bool:
-    """Whether a verb follows, so that whoever was named last is a subject."""
-    while at < len(words) and (words[at] in (",", "?") or words[at] in _ADVERBS):
-        at += 1
-    return at < len(words) and (words[at] in world.all_verbs or words[at] in _BE or words[at] in ("has", "not"))
-
-
-_ADVERBS = frozenset("also then there now still soon both all just too slowly quickly happily quietly".split())
-
-
-_PREPOSITIONS = frozenset(
-    "to with without of by near behind beside at for from over above on under below in into inside onto around "
-    "beneath underneath alongside towards toward through across against like than".split()
-)
-
-
-# Pronouns that are subjects only: with them a clause begins.
-_CLAUSE_SUBJECTS = ("they", "she", "he")
-# Words of prepositions of several words.
-_PLACING = frozenset("to the left right side of in front on top next close".split())
-
-
-def coordinated(words: Sequence[str], mentions: Sequence[Mention], last: int, world: World) -> tuple[str, ...]:
-    """Everybody in "Lina, Bo and Tim" that ends with mention number `last`; after a verb or preposition only the
-    last one is meant ("Lina meets Bo and Tim waits")."""
-    if words[mentions[last].start] in _CLAUSE_SUBJECTS:
-        return mentions[last].who
-    chain = [mentions[last]]
-    for mention in reversed(mentions[:last]):
-        between = words[mention.end : chain[0].start]
-        if not between or any(word not in ("and", ",", "with") for word in between):
-            break
-        chain.insert(0, mention)
-    before = words[chain[0].start - 1] if chain[0].start else ""
-    if len(chain) > 1 and (before in _PREPOSITIONS or before in world.all_verbs or before in _BE):
-        chain = chain[-1:]
-    return tuple(dict.fromkeys(name for mention in chain for name in mention.who if mention.shown))
+    return near in ambient and (near == at + 1 or words[at + 1] in (*BE, "starts", "begins", "gets", "becomes", "?"))
 
 
 def _mention(
@@ -150,7 +95,7 @@ def _mention(
     at_name = at if word == "name" else at + 1
     if list(words[at_name : at_name + 2]) == ["name", "is"] and word != "my" and words[at_name + 2 : at_name + 3]:
         owner = mentions[-1].who if mentions and word in ("whose", "name") else ()
-        owner = owner or story.pronoun(_OWNERS.get(word, "it"), mentions, ())
+        owner = owner or story.pronoun(OWNERS.get(word, "it"), mentions, ())
         name = words[at_name + 2]
         if owner and not owner[0].startswith("#") and name.startswith("#"):
             story.name(owner[0], name)
@@ -171,16 +116,19 @@ def _mention(
         if nameless:
             story.name(nameless[-1], words[told])
             return Mention(at, told + 1, (words[told],))
-    if word in _OWNERS and following in BODY:
-        return Mention(at, at + 1, story.pronoun(_OWNERS[word], mentions, ()), shown=False)
+    if word in OWNERS and (following in BODY or following in FACE):
+        ahead = at and words[at - 1] in ("of", "above", "over", "behind", "under") and following in (*FACE, "head")
+        return Mention(at, at + 1, story.pronoun(OWNERS[word], mentions, ()), shown=bool(ahead))
+    if word == "their" and following in BODY:
+        return Mention(at, at + 2, story.creatures_around(mentions))
     relative = _relative(words, at, mentions, story)
     if relative is not None:
         return relative
-    if word in _OWNERS and following in _SIDES:
+    if word in OWNERS and following in _SIDES:
         # "Sits to his right."
-        return Mention(at, at + 1, story.pronoun(_OWNERS[word], mentions, subject))
+        return Mention(at, at + 1, story.pronoun(OWNERS[word], mentions, subject))
     if word in POSSESSIVES and following in ("friends", "animals"):
-        owner = story.pronoun(_OWNERS.get(word, ""), mentions, ()) if word in _OWNERS else ()
+        owner = story.pronoun(OWNERS.get(word, ""), mentions, ()) if word in OWNERS else ()
         return Mention(at, at + 2, tuple(name for name in story.creatures_around(mentions) if name not in owner))
     if word.startswith("#"):
         return _named(words, at, story)
@@ -195,20 +143,25 @@ def _mention(
         return _told_of(words, phrase, mentions, story)
     if word in ("both", "all") and list(words[at + 1 : at + 3]) == ["of", "them"]:
         return Mention(at, at + 3, story.creatures_around(mentions))
-    if word in _GROUP and at and words[at - 1] in (*_BE, "best", "good", "great"):
+    if word in _GROUP and at and words[at - 1] in (*BE, "best", "good", "great"):
         # "They are best friends."
         return None
+    others = _others(words, at, mentions, subject, story)
+    if others is not None:
+        return others
     if word in _GROUP or (word == "the" and following in ("two", "three", "four", *_GROUP)):
         end = at + 1 if word in _GROUP else at + 2
         group = story.creatures_around(mentions)
         others = tuple(name for name in group if name not in subject)
         return Mention(at, end, (others or group) if word == "them" else group)
+    if word == "it" and _is_attire(words, at, mentions, story.world):
+        return Mention(at, at + 1, ())
     if word in GENDERS or word in IT:
         owner = word in POSSESSIVES and _owns(words, at + 1, story.world)
         before = words[at - 1] if at else ""
-        governed = before in _PREPOSITIONS or before in story.world.all_verbs
+        governed = before in PREPOSITIONS or before in story.world.all_verbs
         beside = _placed(words, at, mentions)
-        others = beside.who if beside is not None else () if owner or _opened(words, at) else subject
+        others = beside.who if beside is not None else () if owner or opened(words, at) else subject
         who = story.pronoun(word, mentions, others, as_object=word in IT and governed)
         if (
             beside is not None
@@ -221,6 +174,35 @@ def _mention(
             story.genders.update(dict.fromkeys(who, GENDERS[word]))
         return Mention(at, at + 1, who, shown=not owner)
     return None
+
+
+def _is_attire(words: Sequence[str], at: int, mentions: Sequence[Mention], world: World) -> bool:
+    """Whether "it" at `at` is what was just taken off: "takes off his scarf and puts it on Bo"."""
+    worn = next((place for place in range(at - 1, -1, -1) if words[place] in world.accessories), None)
+    last = max((mention.end for mention in mentions if mention.shown), default=0)
+    return worn is not None and worn >= last - 1
+
+
+def _others(
+    words: Sequence[str], at: int, mentions: Sequence[Mention], subject: tuple[str, ...], story: Discourse
+) -> Mention | None:
+    """Whom "her friend", "the other" or "her guests" at `at` speaks of: creatures of the story that are not she."""
+    place = at + 1
+    while place < len(words) and (words[place] in _FRIENDLY or words[place] in story.world.sizes):
+        place += 1
+    noun = words[place] if place < len(words) else ""
+    other = noun in ("other", "others") and words[at] == "the"
+    if not other and (words[at] not in (*OWNERS, "'s", "their", "the") or noun not in (*_FRIENDS, *_COMPANY)):
+        return None
+    if is_name_at(words, place + 1) or (words[at] == "the" and noun in _FRIENDS and not subject):
+        return None
+    owner = story.pronoun(OWNERS[words[at]], mentions, ()) if words[at] in OWNERS else subject
+    if words[at] == "'s" and mentions:
+        owner = mentions[-1].who
+    group = [name for name in story.creatures_around(mentions) if name not in owner]
+    known = [name for name in story.recent if name in group] or group
+    many = noun in ("others", *_COMPANY)
+    return Mention(at, place + 1, tuple(group if many else known[:1])) if known else None
 
 
 def _relative(words: Sequence[str], at: int, mentions: Sequence[Mention], story: Discourse) -> Mention | None:
@@ -237,7 +219,7 @@ def _relative(words: Sequence[str], at: int, mentions: Sequence[Mention], story:
     if kin not in KIN:
         return None
     last = mentions[-1] if mentions else None
-    owner = last.who if words[at] == "'s" and last else story.pronoun(_OWNERS.get(words[at], "it"), mentions, ())
+    owner = last.who if words[at] == "'s" and last else story.pronoun(OWNERS.get(words[at], "it"), mentions, ())
     end = place + 1
     name = _kin_name(words, end)
     if name is not None:
@@ -257,7 +239,8 @@ def _relative(words: Sequence[str], at: int, mentions: Sequence[Mention], story:
         who = last.who[0]
     else:
         alike = [name for name, other in story.relatives.items() if other in owner and story.aliases.get(kin) == name]
-        who = alike[0] if alike else kin
+        family = [] if alike or kin in story.roles else _family(kin, owner, story)
+        who = alike[0] if alike else family[0] if len(family) == 1 else kin
         story.roles.setdefault(who, Role(who))
     if owner and owner[0] != who:
         story.relatives.setdefault(who, owner[0])
@@ -265,6 +248,14 @@ def _relative(words: Sequence[str], at: int, mentions: Sequence[Mention], story:
     if gender is not None:
         story.genders.setdefault(who, gender)
     return Mention(at, end, (who,))
+
+
+def _family(kin: str, owner: Sequence[str], story: Discourse) -> list[str]:
+    """Named creatures of the story that may be this relative of `owner`: of its kind, and a she or a he like it."""
+    kinds = {story.roles[name].kind for name in owner if name in story.roles}
+    named = [name for name in story.roles if name.startswith("#") and name not in owner]
+    fit = [name for name in named if story.roles[name].kind in kinds and None not in kinds]
+    return [name for name in fit if KIN[kin] is None or story.genders.get(name, KIN[kin]) == KIN[kin]]
 
 
 def _kin_name(words: Sequence[str], at: int) -> str | None:
@@ -299,17 +290,11 @@ def _named(words: Sequence[str], at: int, story: Discourse) -> Mention:
         return Mention(at, end, (name,), shown=bool(carried))
     # "Mr Fox, a fox with glasses," tells twice what he is.
     end = _apposed(words, name, _apposed(words, name, end, story), story)
-    described, end = _described(words, end, story.world)
+    behind, end = described(words, end, story.world)
     looks, end, missing = attired(words, end, story.world)
-    story.roles[name] = story.roles[name].with_looks(described).with_looks(looks)
+    story.roles[name] = story.roles[name].with_looks(behind).with_looks(looks)
     story.left_out += missing
     return Mention(at, end, (name,))
-
-
-def _described(words: Sequence[str], at: int, world: World) -> tuple[Looks, int]:
-    """What ", green with yellow spots," at `at` says, and where it ends."""
-    told = predicate(words, at + 1, world) if words[at : at + 1] == [","] else None
-    return told if told is not None and words[told[1] : told[1] + 1] in ([], [","], ["and"]) else (Looks(), at)
 
 
 def _apposed(words: Sequence[str], name: str, at: int, story: Discourse) -> int:
@@ -374,6 +359,13 @@ def _told_of(words: Sequence[str], phrase: Phrase, mentions: Sequence[Mention], 
     if named is not None:
         learn(named, phrase, story)
         return Mention(phrase.start, end, (named,))
+    if phrase.determiner in OWNERS:
+        # "Her ball" tells that somebody is a she.
+        story.pronoun(OWNERS[phrase.determiner], mentions, ())
+    member = member_of(words, phrase, mentions, story)
+    if member is not None:
+        learn(member, phrase, story)
+        return Mention(phrase.start, end, (member,))
     kind = story.world.kinds[phrase.noun]
     alike = [role.name for role in story.roles.values() if role.kind == kind]
     known = [name for name in alike if story.roles[name].fits(phrase.looks)]
@@ -385,7 +377,7 @@ def _told_of(words: Sequence[str], phrase: Phrase, mentions: Sequence[Mention], 
             learn(known[0], phrase, story)
         # "Theo leaves with his kite": the one that is his, else the one spoken of last ("the ball" just found).
         own = [name for name in alike if story.owners.get(name) in (mentions[-1].who if mentions else ())]
-        if own and phrase.determiner in _OWNERS and not phrase.plural:
+        if own and phrase.determiner in OWNERS and not phrase.plural:
             return Mention(phrase.start, phrase.end, (own[0],))
         last = [name for name in story.recent if name in (known or alike)] or (known or alike)
         return Mention(phrase.start, end, tuple(known or alike) if phrase.plural else (last[0],))
@@ -398,88 +390,12 @@ def _told_of(words: Sequence[str], phrase: Phrase, mentions: Sequence[Mention], 
     return Mention(phrase.start, end, who)
 
 
-def _looks_told(
-    words: Sequence[str], at: int, mentions: Sequence[Mention], subject: Sequence[str], story: Discourse
-) -> int:
-    """Learn from "is red", "are two cats", "wears a hat", "loses his hat" at `at`; returns where it ends."""
-    word = words[at]
-    before = words[at - 1] if at else ""
-    told, end, missing = worn(words, at, story.world)
-    if end is not None and told.accessory and word in (*_ARTICLES, *_OWNERS):
-        # "Gives the frog a hat" dresses the frog; a hat that is only found cannot be shown.
-        given = mentions and mentions[-1].end == at and any(word in _GIVING for word in words[:at])
-        # "Gives the frog his hat": he wears it, and goes on to.
-        own = given and word in _OWNERS and len(mentions) > 1
-        for name in (mentions[0].who if own else mentions[-1].who) if given else ():
-            story.roles[name] = story.roles[name].with_looks(told)
-        story.left_out += [f"gives {told.accessory}"] if own else []
-        wearing = any(role.accessory == told.accessory for role in story.roles.values())
-        story.left_out += missing if wearing else [told.accessory]
-        return end
-    if not subject:
-        return at + 1
-    if word in _BE:
-        turned = any(mention.end == at and fronted(words, mention, story.world) for mention in mentions)
-        return at + 1 if before == "there" or turned else _being(words, at, subject, story)
-    if word in _UNDRESSING:
-        told, end, _ = worn(words, at + (2 if words[at + 1 : at + 2] == ["off"] else 1), story.world)
-        if end is not None and told.accessory:
-            story.left_out.append(f"{word} {'off ' if word in ('takes', 'take') else ''}{told.accessory}")
-            return end + (words[end : end + 1] == ["off"])
-    if word in (*_DRESSING, "with"):
-        # "She walks through the forest with a backpack."
-        told, end, missing = attired(words, at, story.world, verb=True)
-        if end > at and before != "not" and "no" not in words[at + 1 : end]:
-            for name in subject:
-                story.roles[name] = story.roles[name].with_looks(told)
-            story.left_out += missing
-        return max(end, at + 1)
-    return at + 1
-
-
 def _placed(words: Sequence[str], at: int, mentions: Sequence[Mention]) -> Mention | None:
     """What "with a drum in front of" or ", a kite above" before `at` speaks of; None where it is no such phrase."""
     start = at
-    while start and (words[start - 1] in _PREPOSITIONS or words[start - 1] in _PLACING):
+    while start and (words[start - 1] in PREPOSITIONS or words[start - 1] in PLACING):
         start -= 1
     last = mentions[-1] if mentions else None
     if start == at or last is None or last.end != start or not last.shown or not last.start:
         return None
-    return last if words[last.start - 1] in ("with", ",") and len(mentions) > 1 else None
-
-
-def _respectively(words: Sequence[str], at: int, world: World) -> list[Phrase]:
-    """The phrases of "an owl and a cat" at `at`; none where it is only one."""
-    found: list[Phrase] = []
-    phrase = noun_phrase(words, at, world)
-    while phrase is not None and phrase.determiner in ("a", "an") and not is_name_at(words, phrase.end):
-        found.append(phrase)
-        at = phrase.end + (words[phrase.end : phrase.end + 1] == [","])
-        at += words[at : at + 1] == ["and"]
-        phrase = noun_phrase(words, at, world) if at > phrase.end else None
-    return found if len(found) > 1 else []
-
-
-def _being(words: Sequence[str], at: int, subject: Sequence[str], story: Discourse) -> int:
-    """ "#1 is a red cat", "#1 and #2 are cats", "the cat is red"."""
-    start = at + 2 if words[at + 1 : at + 2] == ["both"] else at + 1
-    phrase = noun_phrase(words, start, story.world)
-    new = [name for name in subject if name.startswith("#")]
-    each = _respectively(words, start, story.world) if len(new) > 1 else []
-    if each and len(each) == len(new):
-        # "#1 and #2 are an owl and a cat."
-        for name, one in zip(new, each, strict=True):
-            learn(name, one, story)
-        return each[-1].end
-    if phrase and new and (phrase.determiner in ("a", "an") or phrase.plural) and not is_name_at(words, phrase.end):
-        described, end = _described(words, phrase.end, story.world)
-        for name in new:
-            learn(name, phrase, story)
-            story.roles[name] = story.roles[name].with_looks(described)
-        return end
-    told = predicate(words, start, story.world) if words[at + 1 : at + 2] != ["not"] else None
-    if told is None or any(not story.roles[name].fits(told[0]) for name in subject):
-        return at + 1
-    for name in subject:
-        story.roles[name] = story.roles[name].with_looks(told[0])
-    return told[1]
+    return last if words[last.start - 1] in ("with", ",", "has", "have") and len(mentions) > 1 else None

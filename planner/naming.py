@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from raccord.planner.discourse import Discourse
+from raccord.planner.discourse import Discourse, Mention
 from raccord.planner.looks import Looks, Phrase, Role, predicate
 from raccord.planner.world import World
 
@@ -17,6 +17,37 @@ def learn(name: str, phrase: Phrase, story: Discourse) -> None:
         story.left_out.append(spelt(phrase))
     story.roles[name] = role.with_looks(phrase.looks, kind=told)
     story.left_out += phrase.left_out
+
+
+def with_nouns(words: Sequence[str], story: Discourse) -> list[str]:
+    """The words with "a red one" read as "a red balloon": the noun that was said last."""
+    world, read = story.world, list(words)
+    for at, word in enumerate(words):
+        if word in world.kinds or word in world.plurals:
+            story.noun = world.plurals.get(word, word)
+        before = words[at - 1] if at else ""
+        described = before in world.colours or before in world.sizes or before in world.patterns
+        if word in ("one", "ones") and story.noun and (described or before in ("another", "other")):
+            plural = next((many for many, noun in world.plurals.items() if noun == story.noun), story.noun)
+            read[at] = story.noun if word == "one" else plural
+    return read
+
+
+def member_of(words: Sequence[str], phrase: Phrase, mentions: Sequence[Mention], story: Discourse) -> str | None:
+    """Which of "two balloons, a red one and a blue one" a phrase tells of."""
+    if phrase.determiner not in ("a", "an", "one", "the") or phrase.plural or phrase.looks == Looks():
+        return None
+    group = next((mention for mention in reversed(mentions) if len(mention.who) > 1), None)
+    if group is None or any(not _lists(word, story.world) for word in words[group.end : phrase.start]):
+        return None
+    kind = story.world.kinds[phrase.noun]
+    plain = [name for name in group.who if story.roles[name].kind == kind and not name.startswith("#")]
+    return next((name for name in plain if not story.roles[name].colour and story.roles[name].fits(phrase.looks)), None)
+
+
+def _lists(word: str, world: World) -> bool:
+    tables = (world.colours, world.sizes, world.patterns, world.kinds)
+    return word in (",", "and", "a", "an", "one", "the", "other", "is") or any(word in table for table in tables)
 
 
 def is_name_at(words: Sequence[str], at: int) -> bool:

@@ -11,6 +11,12 @@ _ENDING = ("stops", "ends", "no", "not", "over", "after")
 _THROUGH = ("in", "through", "under", "falling")
 _THINKING = ("dreams", "dream", "dreaming", "thinks", "think", "talks", "talk", "hears", "tells", "sings", "reads")
 _WISHING = ("wants", "want", "hopes", "plans", "wishes", "asks", "decides")
+_LEAVING = ("leaves", "leave", "left", "forgets", "loses")
+_OWN = ("his", "her", "its", "their", "the", "a")
+# Indoors, unless the story says where it plays.
+_FURNITURE = frozenset(
+    "armchair sofa couch carpet rug table floor window fireplace stove oven shelf windowsill bed".split()
+)
 _INTO = ("in", "into", "inside")
 
 
@@ -50,15 +56,18 @@ class _Found(NamedTuple):
     what: str
 
 
-def read_place(words: Sequence[str], before: Place, world: World) -> PlaceTold:
+def read_place(words: Sequence[str], before: Place, world: World, *, settled: bool = True) -> PlaceTold:
     """Where a sentence plays that follows one at `before`; of several settings the last one counts ("from the forest
-    to the beach")."""
+    to the beach"). Unless the place is `settled` already, furniture tells that it is a room."""
     found = _found(words, world, before.setting)
     snow = [told for told in found if _is_weather(words, told, found)]
     settings = [told for told in found if told.sort == "setting" and told not in snow]
     # What is only dreamt of, or wanted, is no place yet.
-    settings = [told for told in settings if not _wished(words, told.start)]
-    times = [told for told in found if told.sort == "time"]
+    settings = [told for told in settings if not _wished(words, told.start) and not _left_there(words, told.start)]
+    if settled or any(words[told.end - 1] not in _FURNITURE for told in settings):
+        # A table may stand anywhere.
+        settings = [told for told in settings if words[told.end - 1] not in _FURNITURE]
+    times = [told for told in found if told.sort == "time" and not _wished(words, told.start)]
     weathers = [told for told in found if told.sort == "weather"] + [
         told._replace(sort="weather", what="snowfall") for told in snow
     ]
@@ -79,6 +88,12 @@ def read_place(words: Sequence[str], before: Place, world: World) -> PlaceTold:
         _positions(ambient),
         tuple((told.start, told.what) for told in settings),
     )
+
+
+def _left_there(words: Sequence[str], at: int) -> bool:
+    """Whether only something is left in the setting at `at`: "leaves his glasses at home"."""
+    owned = [n for n in range(max(0, at - 6), at - 1) if words[n] in _LEAVING and words[n + 1] in _OWN]
+    return bool(owned) and not {"and", ","} & {*words[owned[-1] : at]}
 
 
 def _wished(words: Sequence[str], at: int) -> bool:
@@ -125,7 +140,7 @@ def _describes(words: Sequence[str], at: int, sort: str, world: World) -> bool:
 def _indoors(words: Sequence[str], at: int, world: World) -> int | None:
     """Where "inside a little cottage" or, at the beginning, "back home" at `at` ends: there is room in it. None for
     what is no such place; where somebody only lives is one only if the sentence says no more."""
-    if list(words[at : at + 2]) == ["back", "home"] and (at == 0 or words[at - 1] in (",", "and")):
+    if list(words[at : at + 2]) == ["back", "home"] and (at == 0 or words[at - 1] in (",", "and", "are", "is")):
         return at + 2
     if words[at] not in _INTO or "lives" in words or "live" in words:
         return None

@@ -39,6 +39,9 @@ _BEHIND_NAMES = (
     "will would could never always quickly slowly happily quietly both in named called"
 ).split()
 _NAME_LENGTH = 40
+# Words that are read as others together ("goes to sleep").
+_LONGEST_FORM = 4
+_DETERMINERS = ("a", "an", "the", "his", "her", "its", "their", "some", "two", "three", "another")
 # Common words that open sentences with a capital letter; none is a name.
 _NEVER_NAMES = frozenset(
     "a after again all an and another as at before both but by each eventually every everybody everyone "
@@ -148,6 +151,10 @@ def _named_like_words(story: str, world: World) -> frozenset[str]:
             word = _POSSESSIVE.sub("", token) or token
             if not word[0].isupper() or word[1:] != word[1:].lower():
                 small.add(word.lower())
+            elif _is_bare_noun(tokens, at, world):
+                # A noun for one thing needs an article, a name does not: "Poppy is a rabbit".
+                found[word] = found.get(word, 0) + 2
+                inside.add(word)
             elif word.lower() not in _NEVER_NAMES and (
                 word.lower() in world.place_words or word.lower() in world.all_verbs or usual_gender(word)
             ):
@@ -155,6 +162,19 @@ def _named_like_words(story: str, world: World) -> frozenset[str]:
                 found[word] = found.get(word, 0) + (2 if named else 1)
                 inside |= {word} if at else set()
     return frozenset(word for word in inside if found[word] > 1 and word.lower() not in small)
+
+
+def _is_bare_noun(tokens: list[str], at: int, world: World) -> bool:
+    """Whether the word with a capital letter at `at` is a noun of one thing, or a word of looks, that stands where a
+    name does."""
+    lower = tokens[at].lower()
+    noun = lower in world.kinds and world.kinds[lower] in world.things
+    looks = world.forms.get(lower, lower) in (*world.colours, *world.sizes, *world.patterns)
+    before, following = tokens[at - 1].lower() if at else "", tokens[at + 1].lower() if at + 1 < len(tokens) else ""
+    verb = following in ("is", "was", "has", "had") or world.forms.get(following, following) in world.all_verbs
+    return (noun and before in ("", "and", "named", "called") and (verb or following in ("and", ","))) or (
+        looks and (before in ("", "named", "called") and verb)
+    )
 
 
 class _Reader:
@@ -177,7 +197,10 @@ class _Reader:
         for at, token in enumerate(tokens):
             word = _POSSESSIVE.sub("", token) or token
             owns = word != token
-            read = self._placeholder.get(word)
+            title = self._title(tokens, at)
+            read = self._placeholder.get(title or word)
+            if title and read is None:
+                read = self._name(title, None)
             is_name = word in self._known_names or _is_name(word, self._world)
             if read is None and is_name and not (at == 0 and _opens(tokens, self._capitals, self._world)):
                 read = self._name(word, words[-1] if previous_was_name else None)
@@ -193,20 +216,44 @@ class _Reader:
                 words.append(OWNS)
         return _ASIDE.sub("", _COMPARED.sub("", " ".join(words)))
 
+    def _title(self, tokens: list[str], at: int) -> str | None:
+        """ "Little Bear" where "Little" and "Bear" at `at` and behind have capital letters: a bear of this name."""
+        word, following = tokens[at], tokens[at + 1] if at + 1 < len(tokens) else ""
+        noun = _POSSESSIVE.sub("", following)
+        called = noun[:1].isupper() and noun.lower() in self._world.kinds and noun != noun.upper()
+        known = word.lower() in self._world.words and word.lower() not in _NEVER_NAMES
+        return f"{word} {noun}" if called and known and word[:1].isupper() and word.lower() not in TITLES else None
+
     def _folded(self, tokens: list[str]) -> list[str]:
-        """The tokens with each word that the world reads as another one replaced by it."""
-        folded: list[str] = []
-        at = 0
-        while at < len(tokens):
-            pair = " ".join(tokens[at : at + 2]).lower()
-            form = self._world.forms.get(pair) if at + 1 < len(tokens) else None
+        """The tokens with each word, then each phrase, that the world reads as another one replaced by it."""
+        for longest in (1, _LONGEST_FORM):
+            folded: list[str] = []
+            at = 0
+            while at < len(tokens):
+                length, form = self._form(tokens, at, longest)
+                folded += tokens[at : at + 1] if form is None else form.split()
+                at += length
+            tokens = folded
+        return tokens
+
+    def _form(self, tokens: list[str], at: int, longest: int) -> tuple[int, str | None]:
+        """How many tokens at `at` are read as what; None as they are."""
+        for length in range(min(longest, len(tokens) - at), 0, -1):
+            words = tokens[at : at + length]
+            known = words[0] in self._placeholder or words[0] in self._known_names or self._title(tokens, at)
+            if length == 1 and (known or self._describes(tokens, at)):
+                break
+            form = self._world.forms.get(" ".join(words).lower().replace("\u2019", "'"))
             if form is not None:
-                at += 1
-            elif tokens[at] not in self._placeholder:
-                form = self._world.forms.get(tokens[at].lower().replace("\u2019", "'"))
-            folded += tokens[at : at + 1] if form is None else form.split()
-            at += 1
-        return folded
+                return length, form
+        return 1, None
+
+    def _describes(self, tokens: list[str], at: int) -> bool:
+        """Whether "broken" at `at` is no verb but says which thing is meant: "a broken kite"."""
+        before = tokens[at - 1].lower() if at else ""
+        following = tokens[at + 1].lower() if at + 1 < len(tokens) else ""
+        named = following in self._world.kinds or following in self._world.plurals or following in self._world.colours
+        return before in _DETERMINERS and named and self._world.forms.get(tokens[at].lower()) in self._world.all_verbs
 
     def _name(self, word: str, before: str | None) -> str | None:
         """The placeholder of a new name or, if this is its next part, of the name `before`; None if too many."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from raccord.planner.clauses import ADVERBS, FINDING, PLAYING, VEHICLES, Clause
+from raccord.planner.clauses import ADVERBS, FINDING, PLAYING, PORTABLE, VEHICLES, Clause
 from raccord.planner.discourse import BODY, Mention
 
 # Longest first. The second part says whether subject and object change places ("a ball under a tree": the tree is
@@ -39,6 +39,8 @@ _RELATIONS = tuple(
         ("below", "above", True, True),
         ("beneath", "above", True, True),
         ("underneath", "above", True, True),
+        ("against", "next to", False, True),
+        ("around", "next to", False, True),
     )
 )
 _CLOSE = ("of", "above", "below", "under", "behind", "beside", "near", "for", "about")
@@ -51,8 +53,21 @@ _DOING = {
     **dict.fromkeys(("climbs", "climb"), ("above", False)),
     **dict.fromkeys(("drives", "rides", "driving", "riding"), ("behind", False)),
 }
+# So does what is taken, if it can be carried.
+_TAKING = frozenset("catches catch takes take grabs grab picks pick lifts lift gets get fetches".split())
 _USING = frozenset("reads read reading eats eat eating plays play playing drinks drink paints paint beats beat".split())
 _GIVING = ("gives", "give", "brings", "bring", "hands", "lends", "shows")
+_HANDING = frozenset((*_GIVING, *"throws throw kicks kick rolls passes pass takes carries sends returns".split()))
+# What is put somewhere stands there, not who puts it.
+_PUTTING = frozenset(
+    "puts put places place sets set lays drops drop hangs hang throws throw rolls roll kicks kick ties sticks stick "
+    "leaves leave keeps keep".split()
+)
+# Who looks behind a tree does not stand there, but whom they find there does.
+_LOOKING = frozenset(
+    "looks look looking searches search peers peeks gazes stares glances points point waves wave calls call shouts "
+    "shout squints hunts watches watch".split()
+)
 _IN = ("in", "into", "inside")
 # Nobody can be drawn beneath these.
 _STANDING = ("tree", "house")
@@ -70,6 +85,9 @@ def relations_told(
 ) -> list[Relation]:
     """Relations that a sentence states, in order, at most one a pair; `kinds` tells the kind of every role."""
     found: list[Relation] = []
+    done: list[Relation] = []
+    ahead: list[Relation] = []
+    sought: tuple[str, tuple[str, ...], bool] | None = None
     everybody = {mention.start: mention for mention in mentions}
     starts = {mention.start: mention for mention in mentions if mention.shown}
     at = 0
@@ -106,40 +124,78 @@ def relations_told(
             if swapped and _is_any(starts.get(at + length), _STANDING, kinds):
                 # "Under a tree" is in front of it.
                 relation, swapped = "in front of", False
-            found += _pairs(subjects, relation, objects, swapped)
+            if _looks_there(words, at, clauses):
+                sought = (relation, objects, swapped)
+            else:
+                found += _pairs(subjects, relation, objects, swapped)
             at += length - 1
         elif words[at] in _IN and _is_any(starts.get(at + 1), VEHICLES, kinds):
             inside = starts[at + 1].who[:1]
             found += [
                 (name, "behind", inside[0]) for name in _subjects(words, at, mentions, clauses, taken, inside)[:2]
             ]
+        elif words[at] in _IN and _is_any(starts.get(at + 1), _STANDING[:1], kinds):
+            found += _pairs(_subjects(words, at, mentions, clauses, taken, ()), "above", starts[at + 1].who[:1], False)
+        elif list(words[at : at + 2]) == ["in", "front"] and words[at + 2 : at + 3] != ["of"]:
+            who = _subjects(words, at, mentions, clauses, taken, ())[:1]
+            ahead += _pairs(who, "in front of", _others(who, mentions), False)
         elif words[at] in ("on", "from") and words[at + 1 : at + 2] == ["the"] and _side(words, at + 2):
             who = _subjects(words, at, mentions, clauses, taken, ())[:1]
-            named = [name for mention in mentions if mention.shown for name in mention.who if name[0] == "#"]
-            others = [name for name in named if name not in who]
-            found += _pairs(who, f"{words[at + 2]} of", others[:1], False)
+            found += _pairs(who, f"{words[at + 2]} of", _others(who, mentions), False)
         at += 1
+    placed = {name for a, _, b in found for name in (a, b)}
     for clause in clauses:
-        playing = clause.verb in PLAYING and words[clause.at + 1 : clause.at + 2] == ["with"]
-        target = starts.get(clause.at + 1 + playing)
-        placed = {name for a, _, b in found for name in (a, b)}
-        done = ("next to", False) if playing else _DOING.get(clause.verb)
-        if done is not None and target is not None and not clause.negated and not placed & {*target.who}:
-            relation, swapped = done
-            found += _pairs(clause.subjects[:1], relation, target.who[:2], swapped)
-        found += _given(clause, target, starts, words, placed)
-    return _once(found)
+        target = starts.get(
+            clause.at + 1 + (clause.verb in PLAYING and words[clause.at + 1 : clause.at + 2] == ["with"])
+        )
+        if target is None or clause.negated:
+            continue
+        if sought is not None and clause.verb in FINDING:
+            found += _pairs(target.who[:1], sought[0], sought[1], sought[2])
+        given = _given(clause, target, starts, words)
+        if given and given[0][2] not in placed:
+            # Whoever had it before has it no longer.
+            done = [one for one in done if given[0][2] not in (one[0], one[2])] + given
+        how = _done(clause, target, words, kinds)
+        if how is not None and not {*target.who} & (placed | {name for a, _, b in done for name in (a, b)}):
+            done += _pairs(clause.subjects[:1], how[0], target.who[:2], how[1])
+    return _once([*found, *done, *ahead])
 
 
-def _given(
-    clause: Clause, receiver: Mention | None, starts: dict[int, Mention], words: Sequence[str], placed: set[str]
-) -> list[Relation]:
-    """ "Pete gives Olive a flower": the flower is next to her."""
-    if receiver is None or clause.negated or clause.verb not in _GIVING or len(receiver.who) != 1:
+def _done(
+    clause: Clause, target: Mention, words: Sequence[str], kinds: Mapping[str, str | None]
+) -> tuple[str, bool] | None:
+    """Where what is done to `target` puts the doer, or it if the second is true; None if that says nothing."""
+    playing = clause.verb in PLAYING and words[clause.at + 1 : clause.at + 2] == ["with"]
+    if playing or (clause.verb in _TAKING and _is_any(target, PORTABLE, kinds)):
+        return "next to", False
+    return _DOING.get(clause.verb)
+
+
+def _others(who: Sequence[str], mentions: Sequence[Mention]) -> list[str]:
+    """Somebody else with a name whom the sentence speaks of."""
+    named = [name for mention in mentions if mention.shown for name in mention.who if name[0] == "#"]
+    return [name for name in named if name not in who][:1]
+
+
+def _looks_there(words: Sequence[str], at: int, clauses: Sequence[Clause]) -> bool:
+    """Whether the place at `at` is only looked at."""
+    last = next((clause for clause in reversed(clauses) if clause.at < at), None)
+    return last is not None and last.verb in _LOOKING and all(word not in ("and", ",") for word in words[last.at : at])
+
+
+def _given(clause: Clause, target: Mention | None, starts: dict[int, Mention], words: Sequence[str]) -> list[Relation]:
+    """ "Pete gives Olive a flower", "gives it to Olive": the flower is next to her."""
+    if clause.verb not in _HANDING:
         return []
-    gift = starts.get(receiver.end)
-    free = gift is not None and not placed & {*gift.who}
-    return _pairs(receiver.who, "next to", gift.who[:1], False) if free and gift is not None else []
+    at = target.end + (words[target.end : target.end + 1] == ["back"])
+    if words[at : at + 1] == ["to"] and at + 1 in starts:
+        gift, receiver = target, starts[at + 1]
+    elif clause.verb in _GIVING and target.end in starts:
+        gift, receiver = starts[target.end], target
+    else:
+        return []
+    return _pairs(receiver.who, "next to", gift.who[:1], False) if len(receiver.who) == 1 else []
 
 
 def _in_the_middle(who: Sequence[str], mentions: Sequence[Mention], told: Sequence[Relation]) -> list[Relation]:
@@ -232,6 +288,11 @@ def _subjects(
         if clause is not None and clause.subjects:
             return clause.subjects
     placed = [clause for clause in clauses if clause.at < at and clause.subjects]
+    if placed and placed[-1].verb in _PUTTING:
+        direct = next((mention for mention in mentions if mention.end == at and mention.shown and mention.who), None)
+        put = next((m for m in mentions if placed[-1].at < m.start <= placed[-1].at + 2 and m.shown), None)
+        if direct is None:
+            return put.who if put is not None and put.end <= at else ()
     if used is not None and placed and words[used.start - 1 : used.start] and words[used.start - 1] in _CLOSE:
         # "Sits above Bo on a tree": Bo does not.
         return placed[-1].subjects

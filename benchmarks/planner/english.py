@@ -97,6 +97,42 @@ FORMS = {
     "nothing but": "",
     "nowhere": "not here",
     "nor": "no",
+    "an other": "another",
+    "would like": "wants",
+    "would love": "wants",
+    "on to": "onto",
+    "in to": "into",
+    "atop": "on top of",
+    "on the top of": "on top of",
+    "at the top of": "on top of",
+    "in between": "between",
+    "as well": "also",
+    "lots of": "some",
+    "a lot of": "some",
+    "plenty of": "some",
+    "full of": "with some",
+    "the two of them": "they",
+    "both of them": "they",
+    "all of them": "they",
+    "the pair": "they",
+    "the two friends": "they",
+    "the three friends": "they",
+    "all three friends": "they",
+    "all three": "they",
+    "the three of them": "they",
+    "heads": "head",
+    "any more": "",
+    "any longer": "",
+    "at all": "",
+    "as fast as she can": "",
+    "as fast as he can": "",
+    "as fast as they can": "",
+    "all by herself": "by herself",
+    "all by himself": "by himself",
+    "all on her own": "by herself",
+    "all on his own": "by himself",
+    "on her own": "by herself",
+    "on his own": "by himself",
     "smaller": "small",
     "shorter": "small",
     "bigger": "large",
@@ -107,12 +143,21 @@ FORMS = {
     "buddies": "friends",
     "companions": "friends",
     "tiny": "small",
-    "huge": "large",
-    "giant": "large",
     "big": "large",
     "little": "small",
     "eyeglasses": "glasses",
-    "cap": "hat",
+    "eye glasses": "glasses",
+    **dict.fromkeys(("golden", "gold", "blond", "blonde"), "yellow"),
+    **dict.fromkeys(("scarlet", "crimson", "ruby-red"), "red"),
+    **dict.fromkeys(("violet", "lilac", "lavender"), "purple"),
+    **dict.fromkeys(("turquoise", "navy"), "blue"),
+    **dict.fromkeys(("ginger",), "orange"),
+    **dict.fromkeys(("tan", "beige", "chestnut"), "brown"),
+    **dict.fromkeys(("stripy", "stripey"), "striped"),
+    **dict.fromkeys(("spotty", "dotty", "polkadot", "speckled"), "spotted"),
+    **dict.fromkeys(("plaid", "tartan"), "checked"),
+    **dict.fromkeys(("gigantic", "enormous", "massive", "giant", "huge", "tall"), "large"),
+    **dict.fromkeys(("mini", "teeny", "wee"), "small"),
     "checkered": "checked",
     "chequered": "checked",
     "polka dots": "dots",
@@ -135,30 +180,78 @@ def _regular_pasts() -> dict[str, str]:
     }
 
 
-FORMS = {**_regular_pasts(), **FORMS, "invited": "invites", "lost": "loses", "lets go": "drops", "let go": "drops"}
+# Phrases of words that are read already, each form of its verb with it.
+_PHRASES = {
+    "sleeps": "goes to sleep, drifts off, nods off, dozes off, drops off, takes a nap, has a nap, falls fast asleep, "
+    "falls sound asleep, drifts to sleep, goes back to sleep, has fallen asleep",
+    "sleeps in bed": "goes to bed",
+    "rests": "takes a rest, has a rest, takes a break",
+    "walks": "goes for a walk, takes a walk, sets off, sets out, makes her way, makes his way, makes their way",
+    "runs": "goes for a run",
+    "swims": "goes swimming, goes for a swim",
+    "stands up": "gets up, stands up",
+    "sits": "takes a seat, sits up",
+    "looks for": "goes looking for, is in search of, hunts for, searches for",
+    "looks around": "looks left and right, looks everywhere, looks all around, looks about",
+    "eats": "has a has lunch, has dinner, has breakfast, has supper",
+    "plays with": "has fun with",
+    "hides": "takes cover",
+    "meets": "bumps into, runs into, comes across",
+    "comes": "turns up, shows up",
+}
+
+
+def _phrases() -> dict[str, str]:
+    """Phrases with their verb in the third person and in its base form -> what they are read as."""
+    told: dict[str, str] = {}
+    for meaning, phrases in _PHRASES.items():
+        for phrase in phrases.split(", "):
+            verb, _, rest = phrase.partition(" ")
+            read, _, more = meaning.partition(" ")
+            told[phrase] = meaning
+            base = {"goes": "go", "has": "have", "is": "are"}.get(verb) or _bases(verb)[0]
+            told[f"{base} {rest}"] = f"{_bases(read)[0]} {more}".strip()
+    return told
+
+
+FORMS = {
+    **_regular_pasts(),
+    **FORMS,
+    **_phrases(),
+    "invited": "invites",
+    "lost": "loses",
+    "lets go": "drops",
+    "let go": "drops",
+}
 
 SETTINGS = {
     "meadow": "meadow, meadows, grass, hill, hills, field, grassy field, grassy hill, lawn, park, garden, "
-    "countryside, hilltop, hillside, yard, backyard, fields, orchard, farm",
+    "countryside, hilltop, hillside, yard, backyard, fields, orchard, farm, pond, lake, river, stream, brook, riverbank, "
+    "lakeside, riverside, playground, farmyard, pasture, vineyard, country, back garden, front garden, barnyard, "
+    "bridge, island, swamp, marsh, zoo",
     "forest": "forest, woods, wood, among the trees, between the trees, through the trees, forest clearing, "
-    "clearing, jungle, woodland, thicket, forest path",
-    "beach": "beach, sand, sea, shore, seaside, seashore, coast, ocean, bay, harbour, harbor, pier, waterfront",
-    "snow": "snow, snowy field, ice, iceberg, frozen lake",
+    "clearing, jungle, woodland, thicket, forest path, rainforest, grove, undergrowth, woodlands",
+    "beach": "beach, sand, sea, shore, seaside, seashore, coast, ocean, bay, harbour, harbor, pier, waterfront, port, jetty, dock, lagoon, water's edge, water edge",
+    "snow": "snow, snowy field, ice, iceberg, frozen lake, frozen pond, snowdrift, snowdrifts, north pole, south pole, antarctica, arctic",
     "desert": "desert, dunes, dune, sand dunes, sand dune",
     "street": "street, streets, town, city, road, pavement, sidewalk, village, alley, lane, square, market, "
-    "marketplace, downtown",
-    "room": "room, playroom, nursery, hallway, attic, library, classroom, cabin, hut, in bed, inside, indoors, "
+    "marketplace, downtown, crossroads, bus stop, corner, station, shop, bakery, bookshop, school gate, fair, neighbourhood, neighborhood",
+    "room": "room, playroom, nursery, hallway, attic, library, classroom, cabin, hut, in bed, inside, indoors, dining room, bathroom, cellar, basement, "
+    "barn, workshop, school, museum, theatre, theater, castle, palace, tent, cafe, restaurant, office, studio, by the fire, "
+    "by the fireplace, fireside, to bed, into bed, on the bed, on the sofa, on the carpet, on the rug, on the couch, den, "
+    "burrow, armchair, sofa, couch, carpet, rug, table, floor, window, fireplace, stove, oven, shelf, windowsill, bed, "
     "living room, bedroom, kitchen, at home, in the house, in a house, inside the house, into the house, in her "
     "house, in his house, in their house, in its house, in her cottage, in his cottage, in their cottage, in her "
     "room, in his room, into her house, into his house, inside a house, into a house, in the cottage, in a cottage, "
     "into the cottage",
     "mountains": "mountains, mountain, summit, cliff, cliffs, mountaintop, mountainside, peaks, peak, valley, "
-    "mountain valley, among the mountains, below the peaks",
+    "mountain valley, among the mountains, below the peaks, volcano, canyon, cave, mountain top, mountain path",
 }
 TIMES = {
     "day": "by day, during the day, all day, daylight, in daylight, morning, noon, afternoon, sunrise, dawn, the "
     "sun rises, next day, the sun shines, the sun is shining, sunny day, rainy day, snowy day, daytime, midday, "
-    "daybreak, first light, lunchtime, lunch, breakfast, the sun comes up, the sun is up",
+    "daybreak, first light, lunchtime, lunch, breakfast, the sun comes up, the sun is up, next day, noontime, "
+    "breakfast time, all morning, all afternoon",
     "sunset": "sunset, dusk, evening, sundown, twilight, the sun sets, the sun is setting, the sun goes down, the "
     "sun is going down, the sun sinks, supper, dinner",
     "night": "night, under the stars, moonlight, late at night, midnight, the moon rises, moon, moonlit, starry, "
@@ -168,11 +261,11 @@ TIMES = {
 WEATHERS = {
     "clear": "clear sky, the sky is clear, under a clear sky, clear weather, sunny, sunshine, the sun comes out, "
     "clear, the sky clears, in the sun, the sun shines, the sun is shining, sunny day, the sky has cleared, "
-    "the sky clears up, cloudless, the weather is fine, fine weather",
+    "the sky clears up, in spring, in summer, cloudless, the weather is fine, fine weather",
     "rain": "rain, rainy, rains, raining, rainy day, rainstorm, storm, stormy, rainy weather, thunderstorm, "
-    "drizzle, drizzles, pouring, downpour",
+    "drizzle, drizzles, pouring, downpour, rain is falling, rain falls, raindrops, raincloud",
     "snowfall": "snowfall, snowy, snows, snowing, falling snow, in falling snow, snowy weather, snowstorm, "
-    "blizzard, snowflakes",
+    "blizzard, snowflakes, snow is falling, snow falls, snow starts, it starts to snow, snow begins, it begins to snow, snow is still falling, the snow falls",
 }
 
 FUNCTION_WORDS = (
@@ -188,13 +281,43 @@ FUNCTION_WORDS = (
     "best whose mother father brother sister winter summer spring autumn outdoors outside head shoulder am my "
     "shoulders every son daughter grandson baby joy foot fur feathers skin shell hair scales coat quietly happy sad "
     "angry lonely "
-    "cousin cousins sisters brothers siblings twin twins mum mom dad uncle aunt niece nephew grandmother grandma "
-    "grandfather grandpa granddaughter pair let look cold warm scene picture about opposite sides middle empty roof "
+    "wearing cousin cousins sisters brothers siblings twin twins mum mom dad uncle aunt niece nephew grandmother grandma "
+    "grandfather grandpa granddaughter pair let look cold warm scene picture about opposite sides middle against friend guest guests visitor visitors neighbour neighbours neighbor companion nose face eyes feet paws toes quite rather really pretty empty roof "
     "too goodbye hello world story animals weather always everywhere nearby above alongside across sadly tired"
 ).split()
 
 # Plurals that end otherwise than the stage's.
-PLURALS = {"puppies": "puppy", "bunnies": "bunny"}
+PLURALS = {"puppies": "puppy", "bunnies": "bunny", "kitties": "kitty"}
+
+# What people call the world's kinds, colours, patterns and attire beside the stage's own words.
+_SYNONYMS = {
+    "cat": "kitty tomcat",
+    "dog": "pup hound doggy",
+    "rabbit": "hare",
+    "house": "farmhouse lighthouse treehouse",
+    "tree": "oak pine palm willow fir birch",
+    "ball": "football basketball",
+    "boat": "rowboat rowingboat canoe raft dinghy yacht",
+    "car": "truck van taxi",
+    "lamp": "lantern streetlamp lamppost nightlight torch",
+    "book": "storybook picturebook notebook diary",
+    "cake": "cupcake cheesecake",
+    "flower": "rose tulip daisy sunflower daffodil poppy lily",
+    "umbrella": "brolly",
+}
+KINDS = {noun: kind for kind, nouns in _SYNONYMS.items() for noun in nouns.split()}
+PLURALS |= {
+    noun[:-1] + "ies" if noun[-1] == "y" and noun[-2] not in "aeo" else f"{noun}s": noun
+    for noun in KINDS
+    if noun not in ("kitty", "poppy", "lily")
+}
+ACCESSORIES = {
+    **dict.fromkeys("hood cap beret bonnet helmet beanie sunhat".split(), "hat"),
+    **dict.fromkeys(("sunglasses", "goggles", "spectacles"), "glasses"),
+    **dict.fromkeys(("tiara", "coronet"), "crown"),
+    **dict.fromkeys(("shawl",), "scarf"),
+    **dict.fromkeys(("satchel", "knapsack", "bag"), "backpack"),
+}
 
 # Sides of kinds that people expect to be larger or smaller than most.
 SCALES = {

@@ -1,9 +1,20 @@
-"""The planner's world: the stage's vocabulary, and the wider English that its readers understand."""
+"""The planner's world: the stage's vocabulary, and the wider English that its readers understand.
+
+    .venv/bin/python -P benchmarks/planner/worlds.py
+
+writes it into models/planner; the language model is not trained again for words that only plain code reads.
+"""
 
 import dataclasses
 import itertools
+import sys
+from pathlib import Path
+
+# Its neighbours, and the stage's modules, which import each other as `stage.world`.
+sys.path[:0] = [str(folder) for folder in Path(__file__).resolve().parents[:2]]
 
 import english
+import verbs
 from stage.stories.character import PLURALS
 from stage.stories.places import background_text, place_text
 from stage.stories.story import story
@@ -11,12 +22,14 @@ from stage.stories.words import NOISE_ADJECTIVES, NOISE_ADVERBS
 from stage.world import vocabulary as stage
 from stage.world.scene import SIDE, natural_aspect
 
-from raccord.planner.world import World
+from raccord.planner.embedded import MANIFEST, check_folder, manifest
+from raccord.planner.world import World, write_world
 
 
 def new_world() -> World:
     """The stage's vocabulary, the words of the stories told about it, and what English has beside them."""
     kinds = {noun: kind for kind, nouns in stage.SYNONYMS.items() for noun in nouns if " " not in noun}
+    kinds |= english.KINDS
     patterns = {word: pattern for pattern, told in stage.PATTERN_WORDS.items() for word in told}
     patterns |= {word: pattern for pattern, told in stage.PATTERN_NOUNS.items() for word in told}
     accessories = {word: what for what, told in stage.ACCESSORY_WORDS.items() for word in told if " " not in word}
@@ -29,6 +42,10 @@ def new_world() -> World:
     ):
         table |= {words: what for what, named in told.items() for words in named}
     actions = ("standing", "walking", "waiting", "looking around", "sitting", "resting", "running", "sleeping")
+    actions_of = {word: action for action, told in english.ACTION_WORDS.items() for word in told.split()}
+    tables = (actions_of, english.VERBS, english.FORMS, kinds, patterns, settings, times, weathers)
+    known = frozenset((*english.FUNCTION_WORDS, *(word for table in tables for told in table for word in told.split())))
+    more = {verb: action for verb, action in verbs.verbs().items() if verb not in known}
     world = World(
         creatures=stage.CREATURES,
         things=stage.THINGS,
@@ -36,7 +53,7 @@ def new_world() -> World:
         plurals={plural: noun for noun, plural in PLURALS.items() if noun in kinds} | english.PLURALS,
         colours=tuple(stage.COLOURS),
         patterns=patterns,
-        accessories={**accessories, "bowtie": "bow tie"},
+        accessories={**accessories, **english.ACCESSORIES, "bowtie": "bow tie"},
         sizes=sizes,
         settings=settings,
         times=times,
@@ -48,9 +65,9 @@ def new_world() -> World:
         thing_actions=stage.THING_ACTIONS[:1],
         poses={action: pose for pose, told in stage.ACTIONS.items() for action in told}
         | {stage.THING_ACTIONS[0]: "standing"},
-        action_words={word: action for action, told in english.ACTION_WORDS.items() for word in told.split()},
-        verbs=english.VERBS,
-        forms=english.FORMS,
+        action_words=actions_of | {verb: action for verb, action in more.items() if action is not None},
+        verbs=(*english.VERBS, *(verb for verb, action in more.items() if action is None)),
+        forms={**verbs.forms(known), **english.FORMS},
         floating=("kite", "balloon", "star"),
         scales=english.SCALES,
         aspects=_aspects(),
@@ -101,3 +118,15 @@ def _words(world: World) -> frozenset[str]:
         names = {name.lower() for name in told.names}
         words |= {word.lower() for word in told.text.replace(",", " ").replace(".", " ").split()} - names
     return frozenset(words - {*NOISE_ADVERBS, *NOISE_ADJECTIVES})
+
+
+def main() -> None:
+    """Write `world.json` of models/planner and its manifest."""
+    folder = Path(__file__).resolve().parents[2] / "models" / "planner"
+    (folder / "world.json").write_text(write_world(new_world()), encoding="utf-8")
+    (folder / MANIFEST).write_text(manifest(folder), encoding="utf-8")
+    check_folder(folder)
+
+
+if __name__ == "__main__":
+    main()
