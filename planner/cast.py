@@ -30,6 +30,8 @@ from raccord.planner.world import World
 # Place, relations, who is shown, what they do.
 Frame = tuple[str, tuple[Relation, ...], list[str], dict[str, str]]
 _ON_THE_WAY = ("walking", "running")
+# What ends when somebody does anything else.
+_PASSING = (*_ON_THE_WAY, "waiting", "looking around")
 # Those in depth would let boxes overlap without a word of it.
 _LASTING = ("above", "next to", "left of", "right of")
 _REFLEXIVE = ("herself", "himself", "itself")
@@ -73,20 +75,24 @@ def cast_story(reading: Reading, world: World) -> Cast:
     hidden: set[str] = set()
     settled = False
     outdoors = place.setting
-    for number, sentence in enumerate(reading.sentences):
-        words = with_nouns(sentence.split(), story)
+    for number, frame in enumerate(reading.frames):
+        words = with_nouns(frame.split(), story)
         told = read_place(words, place, world, settled=settled)
+        if not settled and told.moved and told.furnished:
+            place = told.place
+            told = told._replace(moved=False)
         back = _back(words, told, story) if left is not None and not told.settings else set()
         if left is not None and back:
             # Whoever the pictures followed goes back to those who stayed.
             told = told.at(left[0].setting, place)
             story.around = [name for name in story.roles if name in (*left[1], *back)]
+        known = {*story.roles, *story.aliases.values()}
         mentions = read_mentions(words, told, story)
         clauses = read_clauses(words, mentions, told.taken, world)
         split = apart(words, clauses, told.settings, place.setting, world.indoors)
         if split is not None:
             told = told.at(split[0], place)
-        elif not told.settings and place.setting in world.indoors and goes_out(words, clauses):
+        elif not told.settings and place.setting in world.indoors and goes_out(words, clauses, story.things()):
             told = told.at(outdoors, place)
         elif not told.settings and place.setting not in world.indoors and goes_in(words, mentions, clauses):
             told = told.at(world.indoors[0], place)
@@ -104,8 +110,9 @@ def cast_story(reading: Reading, world: World) -> Cast:
         before = story.around
         close = reading.shots[number : number + 1] == (CLOSE,)
         shown = _shown(words, mentions, clauses, told, story, absent=split[1] if split else set(), close=close)
+        story.forget({name for name in story.roles if name not in (*known, *shown)})
         unseen = [] if told.moved else [name for name in before if name not in shown]
-        actions = actions_told(words, mentions, clauses, world)
+        actions = actions_told(words, mentions, clauses, world, story.owners_of("drum"))
         doing = _doing(actions, shown, doing if not told.moved else {}, story, roused(clauses))
         kinds = {name: role.kind for name, role in story.roles.items()}
         standing = [] if told.moved else relations
@@ -118,7 +125,7 @@ def cast_story(reading: Reading, world: World) -> Cast:
         relations = [relation for relation in relations if {relation[0], relation[2]} <= set(shown)][:MAX_RELATIONS]
         story.spoken(mentions, next((clause.subjects for clause in clauses if clause.subjects), ()))
         # Whoever came and went in this frame is not there in the next.
-        things = {name for name in story.roles if not story.is_creature(name)}
+        things = story.things()
         went = leaving(words, mentions, clauses, told.settings, shown, moved=told.moved, things=things, afterwards=True)
         went |= taken_along(words, mentions, clauses, went)
         rest = [name for name in shown if name not in went]
@@ -216,7 +223,7 @@ def _shown(
 ) -> list[str]:
     """Who is in the frame, in order of the roles; whoever is `absent` is elsewhere, whatever else is said; a `close`
     one shows only those it speaks of."""
-    things = {name for name in story.roles if not story.is_creature(name)}
+    things = story.things()
     gone = leaving(words, mentions, clauses, told.settings, story.around, moved=told.moved, things=things)
     if gone and gone.intersection(driving(clauses)):
         gone |= {name for name in story.around if story.roles[name].kind in VEHICLES}
@@ -226,13 +233,9 @@ def _shown(
     named = [name for name in dict.fromkeys(name for m in mentions if m.shown for name in m.who) if name not in gone]
     if told.moved and driving(clauses):
         named += [name for name in story.around if story.roles[name].kind in VEHICLES and name not in (*named, *gone)]
-    alone = (
-        "alone" in words
-        or "empty" in words
-        or any(
-            before == "only" and (word[0] == "#" or word in ("the", "she", "he", "it"))
-            for before, word in itertools.pairwise(words)
-        )
+    alone = "alone" in words or any(
+        before == "only" and (word[0] == "#" or word in ("the", "she", "he", "it"))
+        for before, word in itertools.pairwise(words)
     )
     alone = (
         alone
@@ -297,6 +300,6 @@ def _doing(
             lasting = before.get(name, usual)
             lying = story.world.poses[lasting] == "sleeping"
             still = story.world.poses[lasting] in ("sitting", "sleeping")
-            ended = (name in awake and lying) or (name in busy and lasting in _ON_THE_WAY)
+            ended = (name in awake and lying) or (name in busy and lasting in _PASSING)
             doing[name] = usual if ended or (name in moving and still) else lasting
     return doing

@@ -1,6 +1,6 @@
 """The verbs of a sentence: who does what."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple
 
 from raccord.planner.discourse import Mention
@@ -40,6 +40,7 @@ WISHING = frozenset(
     "need pretends wonders thinks think".split()
 )
 _NOT = ("not", "never")
+_NOBODY = ("nobody", "somebody", "someone", "something", "nothing", "none", "no-one")
 _RELATIVE = ("who", "which", "that")
 # "The ?" is something that the world has no word for.
 _OPEN_NOUNS = ("a", "an", "the", "his", "her", "its", "their", "'s", "some")
@@ -77,6 +78,8 @@ def read_clauses(
         while place > 0 and place not in ends and _precedes_verbs(words, place - 1):
             place -= 1
         negated = any(word in _NOT for word in words[place:at]) or words[at + 1 : at + 2] == ["not"]
+        started = max((n for n in range(at) if words[n] in (".", "but")), default=0)
+        negated = negated or ("nobody" in words[started:at] and not any(started <= m.start < at for m in mentions))
         who = _depicted(words, at, mentions, clauses)
         if who is None:
             who = _subjects(words, at, _without_aside(words, place, ends), mentions, clauses, world)
@@ -161,20 +164,31 @@ def _subjects(
             return acting[-1].subjects
         return coordinated(words, mentions, ends[place], world)
     before = words[place - 1] if place else ""
-    nobody = before in world.accessories or before in _SEASONS or before == UNKNOWN
+    nobody = before in world.accessories or before in (*_SEASONS, *_NOBODY, UNKNOWN)
     if nobody and words[place : place + 1] not in ([","], ["and"]):
         # "Her hat flies away", "the wind takes the balloon".
         return ()
-    if clauses and not (words[at] in BE[:2] and words[at - 1 : at] == ["there"]):
+    if words[at - 1 : at] == ["there"] and (at < 2 or words[at - 2] in ("and", ",", ".")):
+        # "There lies the moon", "there is a cake".
+        after = next((mention for mention in mentions if mention.start in (at + 1, at + 2)), None)
+        return after.who if after else ()
+    if any(word in _NOBODY for word in words[:at]) and not any(mention.end <= at for mention in mentions):
+        return ()
+    if clauses:
         return clauses[-1].subjects
     after = next((mention for mention in mentions if mention.start >= at), None)
     return after.who if after else ()
 
 
 def actions_told(
-    words: Sequence[str], mentions: Sequence[Mention], clauses: Sequence[Clause], world: World
+    words: Sequence[str],
+    mentions: Sequence[Mention],
+    clauses: Sequence[Clause],
+    world: World,
+    drummers: Collection[str] = (),
 ) -> tuple[dict[str, str], set[str]]:
-    """Role -> action for those of whom the sentence says what they do, and those whose verb is unknown."""
+    """Role -> action for those of whom the sentence says what they do, and those whose verb is unknown; `drummers` play
+    their drum."""
     starts = {mention.start for mention in mentions}
     told: dict[str, str] = {}
     open_to_model: set[str] = set()
@@ -203,6 +217,7 @@ def actions_told(
             meets
             or (clause.verb in PLAYING and (following == "with" or clause.at + 1 in starts))
             or (clause.verb in _LOOKING and following == "at")
+            or (clause.verb in PLAYING and {*clause.subjects} & {*drummers})
         ):
             action = world.creature_actions[0]
         elif action is None or (clause.verb in _LOOKING and following not in ("around", "for")):

@@ -55,8 +55,10 @@ def leaving(
         if (_goes(words, clause, rest, mentions, things) and not clause.negated) or (absent and there):
             # "Leaves the room" is where they were.
             # "Catches the ball and runs away" is seen; the next frame is without her.
-            earlier = [c for c in clauses[:number] if c.subjects == clause.subjects and c.verb not in (*ASLEEP, "?")]
+            who = {*clause.subjects}
+            earlier = [c for c in clauses[:number] if who and who <= {*c.subjects} and c.verb not in (*ASLEEP, "?")]
             shown = bool(earlier) and not earlier[-1].negated and not absent and not afterwards
+            shown = shown and "alone" not in words
             later = shown or any(clause.at + (3 if clause.verb in _LEAVING[:3] else 0) < at < end for at, _ in settings)
             gone |= set(clause.subjects) if absent else set() if later else {*clause.subjects} & {*around}
         if clause.verb in _STAYING and any(word in _IN_PLACE for word in rest[1:3]):
@@ -101,7 +103,12 @@ def excluded(
 ) -> set[str]:
     """Who is not there: "without Bo", "except for Bo", "cannot find Bo"; if it was not there before, "waits for Bo",
     "loves books"."""
-    gone = {name for m in mentions if m.start and words[m.start - 1] in ("without", "except") for name in m.who}
+    gone = {name for m in mentions if m.start and words[m.start - 1] == "except" for name in m.who}
+    for m in mentions:
+        own = next((clause for clause in reversed(clauses) if clause.at < m.start), None)
+        # "Bo sails on without him": he stays.
+        if words[m.start - 1 : m.start] == ["without"] and (own is None or own.verb not in (*MOVING, *_LEAVING)):
+            gone |= {*m.who}
     gone |= {name for m in mentions if words[m.start] == "no" for name in m.who}
     gone |= {name for m in mentions if m.start and words[m.start - 1] in _LEAVING[:3] for name in m.who} & things
     apart_from = (*_LIKED, *_LONGED_FOR)
@@ -129,6 +136,9 @@ def excluded(
 def _is_elsewhere(words: Sequence[str], at: int) -> bool:
     """Whether who is named at `at` is only waited for, thought of or loved."""
     if at and words[at - 1] in _LONGED_FOR:
+        return True
+    if at and words[at - 1] == "for" and {"small", "large", "also", "enough"} & {*words[max(0, at - 4) : at]}:
+        # "Too small for a fox" ("too" is read as "also").
         return True
     return at > 1 and words[at - 2] in _ELSEWHERE.get(words[at - 1], ())
 
@@ -196,10 +206,11 @@ def driving(clauses: Sequence[Clause]) -> list[str]:
     return [name for clause in clauses if clause.verb in _DRIVING and not clause.negated for name in clause.subjects]
 
 
-def goes_out(words: Sequence[str], clauses: Sequence[Clause]) -> bool:
+def goes_out(words: Sequence[str], clauses: Sequence[Clause], things: Collection[str]) -> bool:
     """Whether somebody leaves a room: "they go outside", "she runs out of the house"."""
     verbs = (*_GOING, *BE[:2], "steps", "play", "plays")
-    ends = [clause.at + 1 for clause in clauses if clause.verb in verbs and not clause.negated]
+    leaving = [clause for clause in clauses if clause.verb in verbs and not clause.negated]
+    ends = [clause.at + 1 for clause in leaving if not clause.subjects or not {*clause.subjects} <= {*things}]
     return any(words[at : at + 1] in (["outside"], ["out"], ["outdoors"]) for at in ends)
 
 
@@ -211,6 +222,10 @@ def goes_in(words: Sequence[str], mentions: Sequence[Mention], clauses: Sequence
             continue
         at = ends.get(clause.at + 1, clause.at + 1)
         at += words[at : at + 1] == ["back"]
+        others = any(c.at > clause.at and c.subjects and not {*c.subjects} & {*clause.subjects} for c in clauses)
+        if clause.verb != "comes" and others and "inside" not in words and clause.verb in _GOING:
+            # "Bo goes in, Lina walks on alone."
+            continue
         if list(words[at : at + 1]) == ["in"] and words[at + 1 : at + 2] in ([], ["and"], [","], ["from"], ["to"]):
             return True
     return False

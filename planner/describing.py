@@ -44,6 +44,10 @@ def looks_told(
     if word in (*_DRESSING, "with"):
         # "She walks through the forest with a backpack."
         told, end, missing = attired(words, at, story.world, verb=True)
+        others = [role for name, role in story.roles.items() if name not in subject]
+        if words[at + 1 : at + 2] and words[at + 1] in OWNERS and any(r.accessory == told.accessory for r in others):
+            # "Bo puts on his glasses": Grandpa's.
+            return max(end, at + 1)
         if end > at and before != "not" and "no" not in words[at + 1 : end]:
             changed = word == "gets" or "now" in words[max(0, at - 3) : at]
             _dress(subject, told, "gets" if changed else "", story)
@@ -84,7 +88,12 @@ def _being(words: Sequence[str], at: int, subject: Sequence[str], story: Discour
         for name, one in zip(new, each, strict=True):
             learn(name, one, story)
         return each[-1].end
-    if phrase and new and (phrase.determiner in ("a", "an") or phrase.plural) and not is_name_at(words, phrase.end):
+    if phrase and words[at - 1 : at] == ["it"] and new and story.world.kinds[phrase.noun] in story.world.things:
+        # "It is a lamp" says nothing of Lina.
+        return at + 1
+    unknown = all(story.roles[name].kind is None for name in new)
+    article = phrase is not None and (phrase.determiner in ("a", "an") or (phrase.determiner == "the" and unknown))
+    if phrase and new and (article or phrase.plural) and not is_name_at(words, phrase.end):
         behind, end = described(words, phrase.end, story.world)
         for name in new:
             learn(name, phrase, story)

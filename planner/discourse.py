@@ -5,7 +5,7 @@ since, then the rest; gender, number and whether somebody can act rule candidate
 its subject.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -78,6 +78,20 @@ class Discourse:
     def is_creature(self, name: str) -> bool:
         """Whether it can act."""
         return self.roles[name].kind not in self.world.things
+
+    def things(self) -> set[str]:
+        """Whatever cannot act."""
+        return {name for name in self.roles if not self.is_creature(name)}
+
+    def owners_of(self, kind: str) -> set[str]:
+        """Who has something of this kind."""
+        return {owner for thing, owner in self.owners.items() if thing in self.roles and self.roles[thing].kind == kind}
+
+    def forget(self, names: Collection[str]) -> None:
+        """Forget those of `names` that are nobody in particular ("nobody had ever seen a robot")."""
+        for name in names:
+            if not name.startswith("#") and self.is_creature(name) and name not in self.relatives:
+                del self.roles[name]
 
     def spoken(self, mentions: Sequence[Mention], subjects: Sequence[str]) -> None:
         """Remember a sentence: its subjects first, then whoever else it speaks of."""

@@ -120,6 +120,7 @@ def noun_phrase(words: Sequence[str], at: int, world: World) -> Phrase | None:
             return None
         if word in COUNTS:
             count = COUNTS[word]
+            determiner = "the" if word == "both" else determiner
         elif word not in ("other", "of"):
             determiner = determiner or word
         elif place == at:

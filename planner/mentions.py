@@ -247,7 +247,7 @@ def _relative(words: Sequence[str], at: int, mentions: Sequence[Mention], story:
     gender = KIN[kin]
     if gender is not None:
         story.genders.setdefault(who, gender)
-    return Mention(at, end, (who,))
+    return Mention(at, end, (who,), shown=words[end : end + 1] != ["'s"])
 
 
 def _family(kin: str, owner: Sequence[str], story: Discourse) -> list[str]:
@@ -286,7 +286,8 @@ def _named(words: Sequence[str], at: int, story: Discourse) -> Mention:
     end = at + 1
     if words[end : end + 1] == ["'s"]:
         # Who rides on Bo's back is where Bo is.
-        carried = at > 0 and words[at - 1] in ("on", "onto") and words[end + 1 : end + 2] and words[end + 1] in BODY
+        body = words[end + 1 : end + 2] and words[end + 1] in BODY
+        carried = body and at > 0 and words[at - 1] in ("on", "onto", "over", "above", "behind", "of")
         return Mention(at, end, (name,), shown=bool(carried))
     # "Mr Fox, a fox with glasses," tells twice what he is.
     end = _apposed(words, name, _apposed(words, name, end, story), story)
@@ -381,6 +382,11 @@ def _told_of(words: Sequence[str], phrase: Phrase, mentions: Sequence[Mention], 
             return Mention(phrase.start, phrase.end, (own[0],))
         last = [name for name in story.recent if name in (known or alike)] or (known or alike)
         return Mention(phrase.start, end, tuple(known or alike) if phrase.plural else (last[0],))
+    if phrase.plural and "only" in words[phrase.start - 1 : phrase.start + 1] and len(known) >= phrase.count:
+        # "Now there are only two flowers": of those there were.
+        here = {name for mention in mentions for name in mention.who}
+        left = [name for name in known if name not in here] or known
+        return Mention(phrase.start, end, tuple(left[: phrase.count]))
     # "A red cat" said again is the red cat, unless it is another one; a named one is not called "a cat".
     same = [name for name in known if not name.startswith("#")]
     if same and not new and not phrase.plural:

@@ -6,7 +6,7 @@ from raccord.planner.discourse import Discourse, Mention
 from raccord.planner.looks import Looks, Phrase, Role, predicate
 from raccord.planner.world import World
 
-_ORDINALS = ("", "", "second", "third", "fourth", "fifth")
+_ORDINALS = ("", "", *"second third fourth fifth sixth seventh eighth ninth tenth eleventh twelfth".split())
 
 
 def learn(name: str, phrase: Phrase, story: Discourse) -> None:
@@ -24,13 +24,32 @@ def with_nouns(words: Sequence[str], story: Discourse) -> list[str]:
     world, read = story.world, list(words)
     for at, word in enumerate(words):
         if word in world.kinds or word in world.plurals:
-            story.noun = world.plurals.get(word, word)
+            noun = world.plurals.get(word, word)
+            # "He likes the blue one" speaks of the flowers, not of him.
+            thing = world.kinds[noun] in world.things
+            kept = story.noun and world.kinds[story.noun] in world.things and (not thing or _several(story))
+            if word in world.plurals or not kept:
+                story.noun = noun
         before = words[at - 1] if at else ""
+        following = words[at + 1] if at + 1 < len(words) else ""
+        if word == "one" and story.noun and (following in world.sizes or following in world.colours):
+            # "Two kites, one large and one small."
+            behind = words[at + 2] if at + 2 < len(words) else ""
+            if behind not in world.kinds and behind not in world.plurals and behind not in world.colours:
+                read[at : at + 2] = ["a", following]
+                read[at + 1] = f"{following} {story.noun}"
+                continue
         described = before in world.colours or before in world.sizes or before in world.patterns
         if word in ("one", "ones") and story.noun and (described or before in ("another", "other")):
             plural = next((many for many, noun in world.plurals.items() if noun == story.noun), story.noun)
             read[at] = story.noun if word == "one" else plural
-    return read
+    return " ".join(read).split()
+
+
+def _several(story: Discourse) -> bool:
+    """Whether there are more than one of what was last spoken of in the plural."""
+    kind = story.world.kinds[story.noun]
+    return sum(role.kind == kind for role in story.roles.values()) > 1
 
 
 def member_of(words: Sequence[str], phrase: Phrase, mentions: Sequence[Mention], story: Discourse) -> str | None:
@@ -42,7 +61,9 @@ def member_of(words: Sequence[str], phrase: Phrase, mentions: Sequence[Mention],
         return None
     kind = story.world.kinds[phrase.noun]
     plain = [name for name in group.who if story.roles[name].kind == kind and not name.startswith("#")]
-    return next((name for name in plain if not story.roles[name].colour and story.roles[name].fits(phrase.looks)), None)
+    told = "colour" if phrase.looks.colour else "size" if phrase.looks.size else "pattern"
+    fit = [name for name in plain if story.roles[name].fits(phrase.looks)]
+    return next((name for name in fit if getattr(story.roles[name], told) is None), None)
 
 
 def _lists(word: str, world: World) -> bool:

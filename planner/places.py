@@ -17,6 +17,8 @@ _OWN = ("his", "her", "its", "their", "the", "a")
 _FURNITURE = frozenset(
     "armchair sofa couch carpet rug table floor window fireplace stove oven shelf windowsill bed".split()
 )
+# "Has snow on her hat", "loves the sea".
+_OWNING = frozenset("has have likes like loves love hates hate hears hear smells paints draws".split())
 _INTO = ("in", "into", "inside")
 
 
@@ -36,6 +38,7 @@ class PlaceTold(NamedTuple):
         moved: whether its setting is another one than before.
         taken: positions of the tokens that say so; ambient: those of them that tell of time or weather.
         settings: positions of the tokens that name a setting, with the setting.
+        furnished: whether only its furniture tells that it is a room.
     """
 
     place: Place
@@ -43,6 +46,7 @@ class PlaceTold(NamedTuple):
     taken: frozenset[int]
     ambient: frozenset[int]
     settings: tuple[tuple[int, str], ...]
+    furnished: bool = False
 
     def at(self, setting: str, before: Place) -> "PlaceTold":
         """The same, but playing in `setting`."""
@@ -87,6 +91,7 @@ def read_place(words: Sequence[str], before: Place, world: World, *, settled: bo
         _positions(found),
         _positions(ambient),
         tuple((told.start, told.what) for told in settings),
+        bool(settings) and all(words[told.end - 1] in _FURNITURE for told in settings),
     )
 
 
@@ -99,6 +104,8 @@ def _left_there(words: Sequence[str], at: int) -> bool:
 def _wished(words: Sequence[str], at: int) -> bool:
     """Whether the setting at `at` is only thought of ("dreams of the sea", "wants to go to the beach")."""
     before = [word for word in words[max(0, at - 6) : at] if word not in ("a", "an", "the")]
+    if before[-1:] and before[-1] in _OWNING:
+        return True
     if before[-1:] and before[-1] in ("of", "about") and before[-2:-1] and before[-2] in _THINKING:
         return True
     wish = [n for n, word in enumerate(before) if word in _WISHING]

@@ -11,7 +11,9 @@ from collections import Counter
 from dataclasses import dataclass
 
 from raccord.planner.given_names import TITLES, usual_gender
-from raccord.planner.spoken import shot_size, without_heading, without_speech
+from raccord.planner.kinship import KIN
+from raccord.planner.openers import NEVER_NAMES
+from raccord.planner.spoken import shot_size, unquoted, without_heading, without_speech
 from raccord.planner.world import World
 
 UNKNOWN = "?"
@@ -38,19 +40,13 @@ _BEHIND_NAMES = (
     ", and or 's the is are has have had does did not never also then now still soon just who which with without can "
     "will would could never always quickly slowly happily quietly both in named called"
 ).split()
+# Behind a first word that is no name ("Beyond the hills").
+_BEFORE_NOUNS = ("a", "an", "the", "his", "her", "their", "its")
+_EPITHETS = ("little", "big", "tiny", "old", "young", "brave", "clever", "dear", "poor")
 _NAME_LENGTH = 40
 # Words that are read as others together ("goes to sleep").
 _LONGEST_FORM = 4
 _DETERMINERS = ("a", "an", "the", "his", "her", "its", "their", "some", "two", "three", "another")
-# Common words that open sentences with a capital letter; none is a name.
-_NEVER_NAMES = frozenset(
-    "a after again all an and another as at before both but by each eventually every everybody everyone "
-    "finally first for from he her here his how i if in it its last later let long many meanwhile my next no "
-    "nobody not now of on once one or our out over perhaps she so some somebody someone soon still suddenly "
-    "that the their then there these they this those three to today together tomorrow two under until up we "
-    "what when where which while who why with yesterday yet you your "
-    "monday tuesday wednesday thursday friday saturday sunday christmas easter".split()
-)
 
 
 @dataclass(frozen=True)
@@ -66,6 +62,7 @@ class Reading:
         unknown: words of the story outside the world, as written, in order, without repetition.
         shots: how close the story wants each frame shown, "close" or "wide"; None where it does not say. Empty means
             that it says nothing of any.
+        parts: the sentences of each frame apart.
     """
 
     sentences: tuple[str, ...]
@@ -74,6 +71,12 @@ class Reading:
     unknown: tuple[str, ...]
     genders: tuple[str | None, ...] = ()
     shots: tuple[str | None, ...] = ()
+    parts: tuple[tuple[str, ...], ...] = ()
+
+    @property
+    def frames(self) -> tuple[str, ...]:
+        """What plain code reads of each frame: its sentences with ". and" between them."""
+        return tuple(" . and ".join(parts) for parts in self.parts) or self.sentences
 
 
 def split_story(story: str) -> list[str]:
@@ -110,7 +113,7 @@ def _has_words(text: str) -> bool:
 
 def _is_name(word: str, world: World) -> bool:
     lower = word.lower()
-    known = lower in world.words or lower in _NEVER_NAMES
+    known = lower in world.words or lower in NEVER_NAMES
     return word[0].isupper() and not known and len(word) <= _NAME_LENGTH
 
 
@@ -120,6 +123,9 @@ def _opens(tokens: list[str], capitals: Counter[str], world: World) -> bool:
     following = tokens[1] if len(tokens) > 1 else ""
     third = tokens[2] if len(tokens) > 2 else ""
     beginning = third if following == "," else following
+    kind = any(token.lower() in world.kinds or token.lower() in world.colours for token in tokens[2:6])
+    if following in _BEFORE_NOUNS and not kind and capitals[tokens[0]] < 2:
+        return not _POSSESSIVE.search(tokens[0])
     goes_on = beginning[:1].isupper() or beginning in ("she", "he", "they", "it")
     if _POSSESSIVE.search(tokens[0]):
         return False
@@ -133,10 +139,17 @@ def read_story(story: str, world: World) -> Reading:
     """Read a story for a model of `world`. Never raises for any text; a story without words gives an empty reading."""
     reader = _Reader(world, story)
     shown = [shot_size(without_heading(text)) for text in split_story(story)]
-    frames = [" and ".join(reader.sentence(without_speech(part)) for part in _sentences(text)) for text, _ in shown]
+    told = _narrated(story)
+    parts = tuple(tuple(reader.sentence(without_speech(part, told)) for part in _sentences(text)) for text, _ in shown)
+    frames = tuple(" and ".join(sentences) for sentences in parts)
     genders = tuple(usual_gender(name) for name in reader.names)
     shots = tuple(size for _, size in shown) if any(size for _, size in shown) else ()
-    return Reading(tuple(frames), tuple(reader.names), tuple(reader.nouns), tuple(reader.unknown), genders, shots)
+    return Reading(frames, tuple(reader.names), tuple(reader.nouns), tuple(reader.unknown), genders, shots, parts)
+
+
+def _narrated(story: str) -> frozenset[str]:
+    """Words with a capital letter that the story says itself, outside quotation marks."""
+    return frozenset(_POSSESSIVE.sub("", token) for token in _TOKEN.findall(unquoted(story)) if token[0].isupper())
 
 
 def _named_like_words(story: str, world: World) -> frozenset[str]:
@@ -155,7 +168,7 @@ def _named_like_words(story: str, world: World) -> frozenset[str]:
                 # A noun for one thing needs an article, a name does not: "Poppy is a rabbit".
                 found[word] = found.get(word, 0) + 2
                 inside.add(word)
-            elif word.lower() not in _NEVER_NAMES and (
+            elif word.lower() not in NEVER_NAMES and (
                 word.lower() in world.place_words or word.lower() in world.all_verbs or usual_gender(word)
             ):
                 named = at > 0 and tokens[at - 1] in ("named", "called", "am")
@@ -175,6 +188,11 @@ def _is_bare_noun(tokens: list[str], at: int, world: World) -> bool:
     return (noun and before in ("", "and", "named", "called") and (verb or following in ("and", ","))) or (
         looks and (before in ("", "named", "called") and verb)
     )
+
+
+def _is_title(token: str) -> bool:
+    """Whether "Grandpa" or "Old" with a capital letter belongs to the name behind it."""
+    return token[0].isupper() and (token.lower() in KIN or token.lower() in _EPITHETS)
 
 
 class _Reader:
@@ -207,8 +225,16 @@ class _Reader:
             if read is None and previous_was_name and word[0].isupper() and self.names[-1].lower() in TITLES:
                 # "Mr Fox" is a fox of this name.
                 self.names[-1] = f"{self.names[-1]} {word}"
+            own = self.names[int(words[-1][1:]) - 1] if words and words[-1][0] == "#" else ""
+            if read is None and previous_was_name and word[0].isupper() and own.endswith(word):
+                if word.lower() not in self._world.kinds:
+                    # "Mrs Brown" is not brown.
+                    continue
             previous_was_name = read is not None and not owns
             read = read or self._word(word)
+            if read.startswith("#") and at and _is_title(tokens[at - 1]) and words[-1:] == [tokens[at - 1].lower()]:
+                # "Grandpa Joe" is one name.
+                words.pop()
             # A name said in parts, and unknown words in a row, are read once.
             if words[-1:] != [read] or read[0] not in f"#{UNKNOWN}":
                 words.append(read)
@@ -221,7 +247,7 @@ class _Reader:
         word, following = tokens[at], tokens[at + 1] if at + 1 < len(tokens) else ""
         noun = _POSSESSIVE.sub("", following)
         called = noun[:1].isupper() and noun.lower() in self._world.kinds and noun != noun.upper()
-        known = word.lower() in self._world.words and word.lower() not in _NEVER_NAMES
+        known = word.lower() in self._world.words and word.lower() not in NEVER_NAMES
         return f"{word} {noun}" if called and known and word[:1].isupper() and word.lower() not in TITLES else None
 
     def _folded(self, tokens: list[str]) -> list[str]:
@@ -240,7 +266,8 @@ class _Reader:
         """How many tokens at `at` are read as what; None as they are."""
         for length in range(min(longest, len(tokens) - at), 0, -1):
             words = tokens[at : at + length]
-            known = words[0] in self._placeholder or words[0] in self._known_names or self._title(tokens, at)
+            called = _is_title(words[0]) and at + 1 < len(tokens) and tokens[at + 1][0].isupper()
+            known = called or words[0] in self._placeholder or words[0] in self._known_names or self._title(tokens, at)
             if length == 1 and (known or self._describes(tokens, at)):
                 break
             form = self._world.forms.get(" ".join(words).lower().replace("\u2019", "'"))

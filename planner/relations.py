@@ -24,6 +24,7 @@ _RELATIONS = tuple(
         ("on top of", "above", False, False),
         ("on the roof of", "above", False, False),
         ("next to", "next to", False, False),
+        ("on the other side of", "next to", False, False),
         ("close to", "next to", False, False),
         ("side by side with", "next to", False, False),
         ("behind", "behind", False, True),
@@ -68,6 +69,8 @@ _LOOKING = frozenset(
     "looks look looking searches search peers peeks gazes stares glances points point waves wave calls call shouts "
     "shout squints hunts watches watch".split()
 )
+# Who plays on a drum sits at it.
+_BEATING = ("plays", "play", "playing", "beats", "beat", "bangs", "bang", "taps", "drums", "hits")
 _IN = ("in", "into", "inside")
 # Nobody can be drawn beneath these.
 _STANDING = ("tree", "house")
@@ -124,6 +127,9 @@ def relations_told(
             if swapped and _is_any(starts.get(at + length), _STANDING, kinds):
                 # "Under a tree" is in front of it.
                 relation, swapped = "in front of", False
+            last = next((clause for clause in reversed(clauses) if clause.at < at), None)
+            if relation == "above" and last is not None and last.verb in _BEATING:
+                relation = "next to"
             if _looks_there(words, at, clauses):
                 sought = (relation, objects, swapped)
             else:
@@ -136,6 +142,10 @@ def relations_told(
             ]
         elif words[at] in _IN and _is_any(starts.get(at + 1), _STANDING[:1], kinds):
             found += _pairs(_subjects(words, at, mentions, clauses, taken, ()), "above", starts[at + 1].who[:1], False)
+        elif list(words[at : at + 2]) == ["on", "top"] and words[at + 2 : at + 3] != ["of"]:
+            who = _subjects(words, at, mentions, clauses, taken, ())[:1]
+            below = [name for m in mentions if m.end <= at for name in m.who if kinds.get(name) and name not in who]
+            found += _pairs(who, "above", [name for name in below if name[0] != "#"][-1:], False)
         elif list(words[at : at + 2]) == ["in", "front"] and words[at + 2 : at + 3] != ["of"]:
             who = _subjects(words, at, mentions, clauses, taken, ())[:1]
             ahead += _pairs(who, "in front of", _others(who, mentions), False)

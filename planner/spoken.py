@@ -5,6 +5,7 @@ people speak to those who are there, and so do introductions ("I am Tilly") and 
 """
 
 import re
+from collections.abc import Collection
 
 CLOSE, WIDE = "close", "wide"
 # "One" to "Ten" and numbers: "Scene two:", "Page 3 -".
@@ -42,17 +43,25 @@ def shot_size(sentence: str) -> tuple[str, str | None]:
     return sentence, None
 
 
-def without_speech(sentence: str) -> str:
-    """The sentence with its quotations cut down to what they show; the whole where nothing would be left."""
-    told = _QUOTED.sub(lambda quoted: _shown(quoted.group(1)), sentence)
+def unquoted(text: str) -> str:
+    """The text without its quotations."""
+    return _QUOTED.sub(" ", text)
+
+
+def without_speech(sentence: str, narrated: Collection[str]) -> str:
+    """The sentence with its quotations cut down to what they show; the whole where nothing would be left.
+
+    Only a name that the story says outside quotations too (`narrated`) is one of somebody spoken to.
+    """
+    told = _QUOTED.sub(lambda quoted: _shown(quoted.group(1), narrated), sentence)
     return told if any(character.isalnum() for character in _QUOTED.sub("", sentence)) else sentence
 
 
-def _shown(quote: str) -> str:
+def _shown(quote: str, narrated: Collection[str]) -> str:
     introduced = _INTRODUCING.search(quote)
     if introduced:
         return f" {introduced.group()} , "
     if _POINTING.search(quote) and not _ABSENT.search(quote):
         return f" {quote.rstrip('.,!?')} , "
-    names = [] if _ABSENT.search(quote) else _NAME.findall(quote)
+    names = [] if _ABSENT.search(quote) else [name for name in _NAME.findall(quote) if name in narrated]
     return f" {' and '.join(names)} , " if names else " "

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from raccord.planner.discourse import Mention
+from raccord.planner.reading import UNKNOWN
 from raccord.planner.world import World
 
 BE = ("is", "are")
@@ -54,7 +55,7 @@ def coordinated(words: Sequence[str], mentions: Sequence[Mention], last: int, wo
     chain = [mentions[last]]
     for mention in reversed(mentions[:last]):
         between = _without_aside(words[mention.end : chain[0].start])
-        if not between or any(word not in ("and", ",", "with") for word in between):
+        if not between or any(word not in ("and", ",", "with", UNKNOWN) for word in between):
             break
         chain.insert(0, mention)
     before = words[chain[0].start - 1] if chain[0].start else ""

@@ -193,7 +193,7 @@ _PHRASES = {
     "sits": "takes a seat, sits up",
     "looks for": "goes looking for, is in search of, hunts for, searches for",
     "looks around": "looks left and right, looks everywhere, looks all around, looks about",
-    "eats": "has a has lunch, has dinner, has breakfast, has supper",
+    "eats": "has a picnic, has lunch, has dinner, has breakfast, has supper",
     "plays with": "has fun with",
     "hides": "takes cover",
     "meets": "bumps into, runs into, comes across",
@@ -228,10 +228,10 @@ SETTINGS = {
     "meadow": "meadow, meadows, grass, hill, hills, field, grassy field, grassy hill, lawn, park, garden, "
     "countryside, hilltop, hillside, yard, backyard, fields, orchard, farm, pond, lake, river, stream, brook, riverbank, "
     "lakeside, riverside, playground, farmyard, pasture, vineyard, country, back garden, front garden, barnyard, "
-    "bridge, island, swamp, marsh, zoo",
+    "bridge, swamp, marsh, zoo",
     "forest": "forest, woods, wood, among the trees, between the trees, through the trees, forest clearing, "
     "clearing, jungle, woodland, thicket, forest path, rainforest, grove, undergrowth, woodlands",
-    "beach": "beach, sand, sea, shore, seaside, seashore, coast, ocean, bay, harbour, harbor, pier, waterfront, port, jetty, dock, lagoon, water's edge, water edge",
+    "beach": "beach, sand, sea, shore, seaside, seashore, coast, ocean, bay, harbour, harbor, pier, waterfront, island, desert island, port, jetty, dock, lagoon, water's edge, water edge",
     "snow": "snow, snowy field, ice, iceberg, frozen lake, frozen pond, snowdrift, snowdrifts, north pole, south pole, antarctica, arctic",
     "desert": "desert, dunes, dune, sand dunes, sand dune",
     "street": "street, streets, town, city, road, pavement, sidewalk, village, alley, lane, square, market, "
@@ -261,7 +261,7 @@ TIMES = {
 WEATHERS = {
     "clear": "clear sky, the sky is clear, under a clear sky, clear weather, sunny, sunshine, the sun comes out, "
     "clear, the sky clears, in the sun, the sun shines, the sun is shining, sunny day, the sky has cleared, "
-    "the sky clears up, in spring, in summer, cloudless, the weather is fine, fine weather",
+    "the sky clears up, the sun is out, in spring, in summer, cloudless, the weather is fine, fine weather",
     "rain": "rain, rainy, rains, raining, rainy day, rainstorm, storm, stormy, rainy weather, thunderstorm, "
     "drizzle, drizzles, pouring, downpour, rain is falling, rain falls, raindrops, raincloud",
     "snowfall": "snowfall, snowy, snows, snowing, falling snow, in falling snow, snowy weather, snowstorm, "
