@@ -110,7 +110,6 @@ def cast_story(reading: Reading, world: World) -> Cast:
         before = story.around
         close = reading.shots[number : number + 1] == (CLOSE,)
         shown = _shown(words, mentions, clauses, told, story, absent=split[1] if split else set(), close=close)
-        story.forget({name for name in story.roles if name not in (*known, *shown)})
         unseen = [] if told.moved else [name for name in before if name not in shown]
         actions = actions_told(words, mentions, clauses, world, story.owners_of("drum"))
         doing = _doing(actions, shown, doing if not told.moved else {}, story, roused(clauses))
@@ -133,6 +132,7 @@ def cast_story(reading: Reading, world: World) -> Cast:
         # Whoever a close-up leaves out is there still.
         story.around = [name for name in story.roles if name in story.around or (close and name in unseen)]
         story.seen |= {*shown}
+        story.forget({name for name in story.roles if name not in (*known, *shown)})
         frames.append((world.place_of(*place), tuple(relations), shown, doing))
     return _cast(frames, story)
 

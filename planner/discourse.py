@@ -92,6 +92,8 @@ class Discourse:
         for name in names:
             if not name.startswith("#") and self.is_creature(name) and name not in self.relatives:
                 del self.roles[name]
+        self.recent = [name for name in self.recent if name in self.roles]
+        self.around = [name for name in self.around if name in self.roles]
 
     def spoken(self, mentions: Sequence[Mention], subjects: Sequence[str]) -> None:
         """Remember a sentence: its subjects first, then whoever else it speaks of."""
