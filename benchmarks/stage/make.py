@@ -19,14 +19,15 @@ sys.path.insert(0, str(ROOT / "benchmarks"))
 
 
 def render_chunk(name: str, folder: Path, kind: Any, chunk: int) -> None:
-    """Write the pictures, coverage and tokens of one chunk, unless they are there."""
+    """Write the pictures, items and tokens of one chunk, unless they are there."""
     from stage.model.config import CONFIGS
     from stage.model.latents import tokens_of_chunk
-    from stage.model.pictures import coverage_of_chunk, pictures_of_chunk
+    from stage.model.pictures import looks_of_chunk, pictures_of_chunk, shares_of_chunk
     from stage.model.tokenizer import build_tokenizer
 
     pictures_of_chunk(CONFIGS[name], folder, kind, chunk)
-    coverage_of_chunk(CONFIGS[name], folder, kind, chunk)
+    shares_of_chunk(CONFIGS[name], folder, kind, chunk)
+    looks_of_chunk(CONFIGS[name], folder, kind, chunk)
     tokens_of_chunk(CONFIGS[name], folder, kind, chunk, build_tokenizer())
 
 
@@ -76,7 +77,7 @@ def main() -> None:
         target,
         tokenizer=tokenizer,
         autoencoder=autoencoder,
-        scales=channel_scales(config, config.steps),
+        scales=channel_scales(config, config.phases[-1]),
         text_encoder=trained.text_encoder,
         unet=trained.unet,
     )

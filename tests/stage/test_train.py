@@ -10,15 +10,25 @@ import pytest
 import torch
 from stage.files import replacing
 from stage.model.autoencoder import normalise_latents, train_autoencoder
-from stage.model.config import TINY
+from stage.model.config import SMALL_CPU, TINY, Phase
 from stage.model.decoder import train_decoder
-from stage.model.latents import batch_of_step, channel_scales, latents_of_chunk, picture_numbers, pictures_of_step
+from stage.model.latents import (
+    batch_of_step,
+    channel_scales,
+    latents_of_chunk,
+    picture_numbers,
+    pictures_of_step,
+    shown_in_cells,
+)
 from stage.model.muon import orthogonalised
 from stage.model.networks import build_scheduler
+from stage.model.pictures import scene_of
+from stage.model.probe import CellProbe
 from stage.model.rate import learning_rate
 from stage.model.text import said
 from stage.model.tokenizer import build_tokenizer
-from stage.model.train import loss_weight, train
+from stage.model.train import loss_weight, rate_of_step, train
+from stage.world.vocabulary import COLOURS, KINDS
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -61,9 +71,8 @@ def test_stopped_anywhere_and_resumed_gives_the_same_weights(stop, run, tokenize
 
 def test_bfloat16_training_resumes_to_the_same_weights(run, tokenizer, tmp_path):
     _, autoencoder, _ = run
-    config = dataclasses.replace(
-        TINY, precision="bfloat16", portrait_steps=2, mixed_steps=2, scene_steps=1, later_steps=1
-    )
+    phases = (Phase(4, "first", portraits=2, turns=2), Phase(2, "later"))
+    config = dataclasses.replace(TINY, precision="bfloat16", phases=phases)
     train(config, tmp_path / "a", tokenizer=tokenizer, autoencoder=autoencoder, target=tmp_path / "model")
     train(config, tmp_path / "b", tokenizer=tokenizer, autoencoder=autoencoder, target=tmp_path / "model", stop=4)
     train(config, tmp_path / "b", tokenizer=tokenizer, autoencoder=autoencoder, target=tmp_path / "model")
@@ -134,21 +143,27 @@ def test_every_picture_comes_once_an_epoch(kind, pool):
         assert sorted(numbers) == list(pool)
 
 
-def test_portraits_then_scenes_and_portraits_in_turn_then_scenes_then_later_scenes():
+def test_portraits_then_scenes_and_portraits_in_turn_then_scenes_of_each_set():
     shown = [pictures_of_step(TINY, step) for step in range(TINY.steps)]
-    pools = {"portrait": range(TINY.portraits), "scene": range(TINY.scenes)}
-    phases = (
-        ["portrait"] * TINY.portrait_steps
-        + ["scene", "portrait"] * (TINY.mixed_steps // 2)
-        + ["scene"] * (TINY.scene_steps + TINY.later_steps)
-    )
-    assert [kind for kind, _ in shown] == phases
-    first = shown[: -TINY.later_steps]
-    for kind, pool in pools.items():
-        numbers = [numbers for wanted, numbers in first if wanted == kind]
-        assert numbers == [picture_numbers(TINY, kind, pool, position) for position in range(len(numbers))]
-    later = {number for _, numbers in shown[-TINY.later_steps :] for number in numbers}
-    assert later <= set(range(TINY.scenes, TINY.scenes + TINY.later_scenes))
+    assert [kind for kind, _ in shown] == ["portrait"] * 4 + ["scene", "portrait"] * 2 + ["scene"] * 6
+    first, later, every = range(TINY.scenes), range(TINY.scenes, TINY.scenes + TINY.later_scenes), range(48)
+    portraits = [numbers for kind, numbers in shown if kind == "portrait"]
+    assert portraits == [picture_numbers(TINY, "portrait", range(TINY.portraits), n) for n in range(6)]
+    scenes = [numbers for kind, numbers in shown if kind == "scene"]
+    wanted = [(first, n) for n in range(4)] + [(later, n) for n in range(2)] + [(every, n) for n in range(2)]
+    assert scenes == [picture_numbers(TINY, "scene", pool, n) for pool, n in wanted]
+
+
+def test_every_phase_has_a_warm_up_and_a_cosine_that_ends_near_zero():
+    rates = [rate_of_step(SMALL_CPU, step, 1.0) for step in range(SMALL_CPU.steps)]
+    end = 0
+    for phase in SMALL_CPU.phases:
+        start, end = end, end + phase.steps
+        assert max(rates[start:end]) == pytest.approx(phase.peak, rel=0.01)
+        assert rates[start] < 0.02 * phase.peak
+        assert rates[end - 1] < 1e-5
+    with pytest.raises(ValueError, match="step"):
+        SMALL_CPU.place(SMALL_CPU.steps)
 
 
 def test_batches_hold_coverage_of_the_items(run, tokenizer):
@@ -164,14 +179,61 @@ def test_batches_hold_coverage_of_the_items(run, tokenizer):
     assert batch.coverage.max() <= 1
 
 
+def test_the_item_that_covers_more_than_half_of_a_cell_is_shown_there():
+    shares = np.zeros((1, 3, 1, 4), np.float32)
+    shares[0, :, 0] = [[0.9, 0.5, 0.4, 0.0], [0.1, 0.5, 0.6, 0.0], [0.0, 0.0, 0.0, 0.0]]
+    looks = np.array([[[7, 2], [11, 3], [-1, -1]]], np.int8)
+    assert shown_in_cells(shares, looks).tolist() == [[[[7, -1, 11, -1]], [[2, -1, 3, -1]]]]
+
+
+def test_a_portrait_shows_its_own_kind_and_colour(run, tokenizer):
+    folder, autoencoder, _ = run
+    empty = torch.zeros(tokenizer.model_max_length, dtype=torch.long)
+    batch = batch_of_step(TINY, folder, 0, tokenizer=tokenizer, autoencoder=autoencoder, empty=empty)
+    _, numbers = pictures_of_step(TINY, 0)
+    for shown, number in zip(batch.shown, numbers, strict=True):
+        (item,) = scene_of(TINY, "portrait", number).items
+        kind, colour = shown[:, shown[0] >= 0].unique(dim=1).squeeze(1).tolist()
+        assert (KINDS[kind], tuple(COLOURS)[colour]) == (item.kind, item.colour)
+
+
+def test_the_probe_learns_what_features_say_and_counts_each_part():
+    class Unet(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.up_blocks = torch.nn.ModuleList([torch.nn.Identity()])
+
+    unet = Unet()
+    probe = CellProbe(TINY, unet)
+    with torch.no_grad():
+        for parameter in probe.parameters():
+            parameter.zero_()
+    shown = torch.tensor([[[[4, -1]], [[2, -1]]]])
+    features = torch.randn(1, 16, 1, 2, generator=torch.Generator().manual_seed(0))
+    with pytest.raises(RuntimeError, match="has not run"):
+        probe.loss(shown)
+    unet.up_blocks[0](features)
+    # No knowledge: ln 27 for kind or nothing in both cells, ln 10 for the colour of the one with an item.
+    alike = (1.2 * math.log(1 + len(KINDS)) + math.log(len(COLOURS))) / 1.2
+    assert probe.loss(shown).item() == pytest.approx(alike, rel=1e-5)
+    optimiser = torch.optim.Adam(probe.parameters(), lr=0.1)
+    for _ in range(60):
+        unet.up_blocks[0](features)
+        loss = probe.loss(shown)
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+    assert loss.item() < 0.05
+
+
 def test_details_are_quieter_than_colours_and_the_exported_autoencoder_agrees(run, tokenizer):
     from diffusers import AutoencoderKL
 
     folder, autoencoder, _ = run
     empty = torch.zeros(tokenizer.model_max_length, dtype=torch.long)
     quiet = torch.tensor([1.0] * 3 + [0.5] * 5)
-    for step, scales in ((0, torch.ones(8)), (TINY.steps - TINY.later_steps, quiet), (TINY.steps - 1, quiet)):
-        assert torch.equal(channel_scales(TINY, step), scales)
+    for step, scales in ((0, torch.ones(8)), (7, torch.ones(8)), (8, quiet), (TINY.steps - 1, quiet)):
+        assert torch.equal(channel_scales(TINY, TINY.place(step).phase), scales)
         batch = batch_of_step(TINY, folder, step, tokenizer=tokenizer, autoencoder=autoencoder, empty=empty)
         kind, numbers = pictures_of_step(TINY, step)
         latents = [

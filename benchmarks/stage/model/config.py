@@ -4,9 +4,36 @@ same bytes.
 
 import dataclasses
 import json
-from typing import Any
+from typing import Any, Literal, NamedTuple
 
 from stage.world.scene import Rates
+
+
+@dataclasses.dataclass(frozen=True)
+class Phase:
+    """Steps in which text encoder and denoiser train together, under one warm-up and cosine of the learning rates."""
+
+    steps: int
+    # Which scenes they show: the first ones, the later ones or both.
+    scenes: Literal["first", "later", "all"]
+    # So many of the steps come first and show portraits alone; so many follow and show scenes and portraits in turn.
+    portraits: int = 0
+    turns: int = 0
+    # Share of the configuration's rates at the top.
+    peak: float = 0.5
+    # Standard deviation of the latent channels beyond the three mean colours. Below 1 noise drowns them before the
+    # colours, so that a picture forms from coarse to fine.
+    detail: float = 0.5
+    # Weight of what the denoiser must know of every cell (`stage.model.probe`).
+    probe: float = 0.1
+
+
+class Place(NamedTuple):
+    """A step of the whole training: number of its phase, the phase, and the step within it."""
+
+    number: int
+    phase: Phase
+    step: int
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,21 +70,14 @@ class StageConfig:
     unet_channels: tuple[int, ...]
     unet_layers: int
     unet_heads: tuple[int, ...]
-    # Training of text encoder and denoiser together: first portraits alone, then every other step whole scenes; then
-    # scenes alone, under a second warm-up and cosine that reaches half the rates; last the later scenes, under a third.
-    portrait_steps: int
-    mixed_steps: int
-    scene_steps: int
-    later_steps: int
+    # Training of text encoder and denoiser together.
+    phases: tuple[Phase, ...]
     portrait_batch: int
     scene_batch: int
     rate: float
     muon_rate: float
     warmup: int
     weight_decay: float
-    # Standard deviation of the latent channels beyond the three mean colours, before and in the later scenes. Below 1
-    # noise drowns them before the colours, so that a picture forms from coarse to fine.
-    detail: tuple[float, float]
     # Error of a latent cell counts 1 + emphasis * (share of the cell that items cover), normalised to mean 1.
     emphasis: float
     caption_dropout: float
@@ -91,7 +111,15 @@ class StageConfig:
     @property
     def steps(self) -> int:
         """Steps of the denoiser."""
-        return self.portrait_steps + self.mixed_steps + self.scene_steps + self.later_steps
+        return sum(phase.steps for phase in self.phases)
+
+    def place(self, step: int) -> Place:
+        """Where step `step` of the denoiser is, 0 <= step < steps."""
+        for number, phase in enumerate(self.phases):
+            if step < phase.steps:
+                return Place(number, phase, step)
+            step -= phase.steps
+        raise ValueError(f"step: must be below {self.steps}, got {step + self.steps}")
 
     def to_json(self) -> dict[str, Any]:
         """The fields as JSON values."""
@@ -136,17 +164,18 @@ SMALL_CPU = StageConfig(
     unet_channels=(64, 128),
     unet_layers=1,
     unet_heads=(2, 4),
-    portrait_steps=2_800,
-    mixed_steps=1_200,
-    scene_steps=2_200,
-    later_steps=3_300,
+    phases=(
+        Phase(4_000, "first", portraits=2_800, turns=1_200, peak=1.0, detail=1.0, probe=0.0),
+        Phase(2_200, "first", detail=1.0, probe=0.0),
+        Phase(3_300, "later", probe=0.0),
+        Phase(3_900, "all"),
+    ),
     portrait_batch=64,
     scene_batch=32,
     rate=1e-3,
     muon_rate=0.01,
     warmup=100,
     weight_decay=0.01,
-    detail=(1.0, 0.5),
     emphasis=2.0,
     caption_dropout=0.1,
     snr_gamma=5.0,
@@ -179,11 +208,11 @@ H200 = dataclasses.replace(
     text_steps=2_000,
     unet_channels=(96, 192),
     unet_layers=2,
-    portrait_steps=10_000,
-    mixed_steps=10_000,
-    scene_steps=4_000,
-    later_steps=6_000,
-    detail=(0.5, 0.5),
+    phases=(
+        Phase(20_000, "first", portraits=10_000, turns=10_000, peak=1.0),
+        Phase(4_000, "first"),
+        Phase(6_000, "later"),
+    ),
     portrait_batch=512,
     scene_batch=256,
     warmup=500,
@@ -214,10 +243,12 @@ TINY = dataclasses.replace(
     unet_heads=(2, 2),
     precision="float32",
     captions=2,
-    portrait_steps=4,
-    mixed_steps=4,
-    scene_steps=2,
-    later_steps=2,
+    phases=(
+        Phase(8, "first", portraits=4, turns=4, peak=1.0, detail=1.0, probe=0.0),
+        Phase(2, "first"),
+        Phase(2, "later"),
+        Phase(2, "all"),
+    ),
     portrait_batch=4,
     scene_batch=4,
     warmup=2,

@@ -11,16 +11,20 @@ from torch import Tensor
 from stage.draws import Draws, key
 from stage.files import read_array, write_array
 from stage.model.autoencoder import COLOURS
-from stage.model.config import StageConfig
-from stage.model.pictures import Kind, coverage_of_chunk, pictures_of_chunk, scene_of, to_signal
+from stage.model.config import Phase, StageConfig
+from stage.model.pictures import Kind, looks_of_chunk, pictures_of_chunk, scene_of, shares_of_chunk, to_signal
 from stage.world.captions import caption
 
 
 class Batch(NamedTuple):
-    """Latents float32 [B, C, h, w], item coverage float32 [B, h, w] in 0..1 and tokens int64 [B, T] of one step."""
+    """One step: latents float32 [B, C, h, w]; share of every cell that items cover, float32 [B, h, w] in 0..1; index of
+    kind and colour of the item that covers more than half of a cell, int64 [B, 2, h, w], -1 where none does; tokens
+    int64 [B, T].
+    """
 
     latents: Tensor
     coverage: Tensor
+    shown: Tensor
     tokens: Tensor
 
 
@@ -61,20 +65,33 @@ def pictures_of_step(config: StageConfig, step: int) -> tuple[Kind, list[int]]:
     """What step `step` of the denoiser shows, and the numbers of its pictures.
 
     Portraits alone at first: they cost a quarter and hold all there is to learn about kinds; then scenes and portraits
-    in turn; then scenes alone; last the later scenes, numbered after the first ones.
+    in turn; then scenes alone. Phases over the same pictures go on where the one before ended.
     """
-    mixed = step - config.portrait_steps
-    alone = mixed - config.mixed_steps
-    later = alone - config.scene_steps
-    if later >= 0:
-        pool = range(config.scenes, config.scenes + config.later_scenes)
-        return "scene", picture_numbers(config, "scene", pool, later)
-    if alone >= 0:
-        return "scene", picture_numbers(config, "scene", range(config.scenes), alone + config.mixed_steps // 2)
-    if mixed >= 0 and mixed % 2 == 0:
-        return "scene", picture_numbers(config, "scene", range(config.scenes), mixed // 2)
-    position = step if mixed < 0 else config.portrait_steps + mixed // 2
-    return "portrait", picture_numbers(config, "portrait", range(config.portraits), position)
+    number, phase, step = config.place(step)
+    kind = _kind(phase, step)
+    before = sum(
+        _shown(p, kind, p.steps) for p in config.phases[:number] if kind == "portrait" or p.scenes == phase.scenes
+    )
+    pool = range(config.portraits) if kind == "portrait" else scenes_of(config, phase)
+    return kind, picture_numbers(config, kind, pool, before + _shown(phase, kind, step))
+
+
+def _kind(phase: Phase, step: int) -> Kind:
+    turn = step - phase.portraits
+    return "portrait" if turn < 0 or (turn < phase.turns and turn % 2) else "scene"
+
+
+def _shown(phase: Phase, kind: Kind, steps: int) -> int:
+    """How many of the first `steps` steps of a phase show pictures of this kind."""
+    turns = min(max(steps - phase.portraits, 0), phase.turns)
+    portraits = min(steps, phase.portraits) + turns // 2
+    return portraits if kind == "portrait" else steps - portraits
+
+
+def scenes_of(config: StageConfig, phase: Phase) -> range:
+    """Numbers of the scenes that a phase shows; the later ones are numbered after the first."""
+    every = range(config.scenes + config.later_scenes)
+    return {"first": every[: config.scenes], "later": every[config.scenes :], "all": every}[phase.scenes]
 
 
 def batch_size(config: StageConfig, kind: Kind) -> int:
@@ -96,12 +113,11 @@ def picture_numbers(config: StageConfig, kind: Kind, pool: range, position: int)
     return [chunk * config.chunk + n for n in within[part * batch : (part + 1) * batch]]
 
 
-def channel_scales(config: StageConfig, step: int) -> Tensor:
-    """Standard deviations of the latent channels that step `step` of the denoiser sees, float32 [C]: 1 for the mean
-    colours, `config.detail` for the others.
+def channel_scales(config: StageConfig, phase: Phase) -> Tensor:
+    """Standard deviations of the latent channels that a phase sees, float32 [C]: 1 for the mean colours,
+    `phase.detail` for the others.
     """
-    before, later = config.detail
-    scales = torch.full((config.latent_channels,), before if step < config.steps - config.later_steps else later)
+    scales = torch.full((config.latent_channels,), phase.detail)
     scales[:COLOURS] = 1
     return scales
 
@@ -109,6 +125,16 @@ def channel_scales(config: StageConfig, step: int) -> Tensor:
 def permutation(count: int, seed: int, purpose: str, *ids: int) -> list[int]:
     """A keyed permutation of 0..count-1."""
     return torch.randperm(count, generator=torch.Generator().manual_seed(key(seed, purpose, *ids))).tolist()
+
+
+def shown_in_cells(shares: NDArray[np.float32], looks: NDArray[np.int8]) -> NDArray[np.int64]:
+    """Shares [B, items, h, w] and looks [B, items, 2] of items -> looks of the item that covers more than half of each
+    cell, int64 [B, 2, h, w], -1 where none does.
+    """
+    owner = shares.argmax(1)
+    rows = np.arange(len(owner))[:, None, None]
+    shown = looks.astype(np.int64)[rows, owner].transpose(0, 3, 1, 2)
+    return np.where(shares.max(1, keepdims=True) > 0.5, shown, -1)
 
 
 def batch_of_step(
@@ -122,7 +148,8 @@ def batch_of_step(
     generator = torch.Generator().manual_seed(key(config.seed, "captions of step", step))
     variants = torch.randint(config.captions, (len(places),), generator=generator).tolist()
     latents = np.stack([latents_of_chunk(config, folder, kind, chunk, autoencoder)[n] for chunk, n in places])
-    coverage = np.stack([coverage_of_chunk(config, folder, kind, chunk)[n] for chunk, n in places])
+    shares = np.stack([shares_of_chunk(config, folder, kind, chunk)[n] for chunk, n in places]).astype(np.float32)
+    looks = np.stack([looks_of_chunk(config, folder, kind, chunk)[n] for chunk, n in places])
     ids = [
         tokens_of_chunk(config, folder, kind, chunk, tokenizer)[n, variant]
         for (chunk, n), variant in zip(places, variants, strict=True)
@@ -130,7 +157,8 @@ def batch_of_step(
     tokens = torch.from_numpy(np.stack(ids).astype(np.int64))
     dropped = torch.rand(len(places), generator=generator) < config.caption_dropout
     return Batch(
-        torch.from_numpy(latents).float() * channel_scales(config, step)[:, None, None],
-        torch.from_numpy(coverage).float(),
+        torch.from_numpy(latents).float() * channel_scales(config, config.place(step).phase)[:, None, None],
+        torch.from_numpy(shares.sum(1).clip(0, 1)),
+        torch.from_numpy(shown_in_cells(shares, looks)),
         torch.where(dropped[:, None], empty, tokens),
     )

@@ -10,9 +10,11 @@ from numpy.typing import NDArray
 from stage.files import read_array, write_array
 from stage.model.config import StageConfig
 from stage.world.scene import Scene, render, sample_scene, silhouettes
+from stage.world.vocabulary import COLOURS, KINDS
 
 # A portrait shows its item at the pixel scale at which a scene of twice the side shows a medium one.
 Kind = Literal["portrait", "scene"]
+MOST_ITEMS = 3
 
 
 def scene_of(config: StageConfig, kind: Kind, number: int) -> Scene:
@@ -34,16 +36,35 @@ def pictures_of_chunk(config: StageConfig, folder: Path, kind: Kind, chunk: int)
     return read_array(path)
 
 
-def coverage_of_chunk(config: StageConfig, folder: Path, kind: Kind, chunk: int) -> NDArray[np.float16]:
-    """Share of every latent cell that items cover, float16 [chunk, h, w]; rendered and cached at first use."""
-    path = folder / f"{kind}s" / "coverage" / f"{chunk:04d}.npy"
+def shares_of_chunk(config: StageConfig, folder: Path, kind: Kind, chunk: int) -> NDArray[np.float16]:
+    """Share of every latent cell that each item covers visibly, float16 [chunk, MOST_ITEMS, h, w], items in order of
+    `z`; rendered and cached at first use.
+    """
+    path = folder / f"{kind}s" / "shares" / f"{chunk:04d}.npy"
     if not path.exists():
         side = side_of(config, kind)
-        cells, maps = side // config.factor, []
-        for number in range(chunk * config.chunk, (chunk + 1) * config.chunk):
-            covered = silhouettes(scene_of(config, kind, number), side=side).sum(0)
-            maps.append(covered.reshape(cells, config.factor, cells, config.factor).mean((1, 3)))
-        write_array(path, np.stack(maps).clip(0, 1).astype(np.float16))
+        cells = side // config.factor
+        shares = np.zeros((config.chunk, MOST_ITEMS, cells, cells), np.float16)
+        for row in range(config.chunk):
+            masks = silhouettes(scene_of(config, kind, chunk * config.chunk + row), side=side)
+            cut = masks.reshape(-1, cells, config.factor, cells, config.factor)
+            shares[row, : len(masks)] = cut.mean((2, 4)).clip(0, 1)
+        write_array(path, shares)
+    return read_array(path)
+
+
+def looks_of_chunk(config: StageConfig, folder: Path, kind: Kind, chunk: int) -> NDArray[np.int8]:
+    """Kind and colour of every item, int8 [chunk, MOST_ITEMS, 2]: indices into the vocabulary's KINDS and COLOURS, in
+    order of `z`, -1 where there is no item.
+    """
+    path = folder / f"{kind}s" / "looks" / f"{chunk:04d}.npy"
+    if not path.exists():
+        looks = np.full((config.chunk, MOST_ITEMS, 2), -1, np.int8)
+        for row in range(config.chunk):
+            items = sorted(scene_of(config, kind, chunk * config.chunk + row).items, key=lambda item: item.z)
+            for place, item in enumerate(items):
+                looks[row, place] = KINDS.index(item.kind), tuple(COLOURS).index(item.colour)
+        write_array(path, looks)
     return read_array(path)
 
 

@@ -19,6 +19,7 @@ from stage.model.latents import Batch, batch_of_step, channel_scales
 from stage.model.muon import build_optimiser
 from stage.model.networks import build_scheduler, build_text_encoder, build_unet
 from stage.model.precision import autocast
+from stage.model.probe import CellProbe
 from stage.model.rate import learning_rate
 from stage.model.text import train_text_encoder
 
@@ -42,17 +43,10 @@ def loss_weight(snr: Tensor, gamma: float) -> Tensor:
     return (snr + 1).clamp(max=gamma) / (snr + 1)
 
 
-def rate_of_step(config: StageConfig, step: int, peak: float) -> float:
-    """The learning rate of a step: one warm-up and cosine over portraits and mixed steps, then one at half of it over
-    the scenes, then one over the later scenes.
-    """
-    first = config.portrait_steps + config.mixed_steps
-    if step < first:
-        return learning_rate(step, steps=first, peak=peak, warmup=config.warmup)
-    alone = step - first
-    if alone < config.scene_steps:
-        return learning_rate(alone, steps=config.scene_steps, peak=peak / 2, warmup=config.warmup)
-    return learning_rate(alone - config.scene_steps, steps=config.later_steps, peak=peak / 2, warmup=config.warmup)
+def rate_of_step(config: StageConfig, step: int, rate: float) -> float:
+    """The learning rate of a step: a warm-up and a cosine in every phase."""
+    _, phase, within = config.place(step)
+    return learning_rate(within, steps=phase.steps, peak=rate * phase.peak, warmup=config.warmup)
 
 
 @torch.no_grad()
@@ -64,8 +58,12 @@ def average(target: nn.Module, source: nn.Module, decay: float) -> None:
         a.copy_(b)
 
 
-def step_loss(config: StageConfig, step: int, batch: Batch, *, text_encoder: Any, unet: Any, alphas: Tensor) -> Tensor:
-    """The loss of one step; alphas float32 [1000] (cumulative products), everything on one device."""
+def step_loss(
+    config: StageConfig, step: int, batch: Batch, *, text_encoder: Any, unet: Any, probe: CellProbe, alphas: Tensor
+) -> tuple[Tensor, Tensor]:
+    """The loss of one step and its part without the probe; alphas float32 [1000] (cumulative products), everything on
+    one device.
+    """
     latents = batch.latents
     generator = torch.Generator().manual_seed(key(config.seed, "diffusion", step))
     noise = torch.randn(latents.shape, generator=generator).to(latents.device)
@@ -80,10 +78,12 @@ def step_loss(config: StageConfig, step: int, batch: Batch, *, text_encoder: Any
         states = text_encoder(batch.tokens).last_hidden_state
         # Salimans and Ho 2022 (arXiv:2202.00512), appendix D: v = alpha eps - sigma x0.
         prediction = unet(signal * latents + sigma * noise, timesteps, states).sample
+        said = probe.loss(batch.shown)
     error = (prediction.float() - target).square().mean(1)
     weight = 1 + config.emphasis * batch.coverage
     error = (error * weight).sum((1, 2)) / weight.sum((1, 2))
-    return (loss_weight(alpha / (1 - alpha), config.snr_gamma) * error).mean()
+    denoising = (loss_weight(alpha / (1 - alpha), config.snr_gamma) * error).mean()
+    return denoising + config.place(step).phase.probe * said, denoising.detach()
 
 
 def train(
@@ -105,11 +105,13 @@ def train(
     if device.type == "cpu":
         # Matrix products and a softmax: twice as fast to differentiate on a CPU as PyTorch's fused attention.
         unet.set_attn_processor(AttnProcessor())
+    unet.to(memory_format=torch.channels_last)
     averages = {"text_encoder_average": copy.deepcopy(text_encoder).eval(), "unet_average": copy.deepcopy(unet).eval()}
-    modules = {"text_encoder": text_encoder, "unet": unet, **averages}
-    parameters = [*text_encoder.parameters(), *unet.parameters()]
+    probe = CellProbe(config, unet).to(device)
+    modules = {"text_encoder": text_encoder, "unet": unet, "probe": probe, **averages}
+    parameters = [*text_encoder.parameters(), *unet.parameters(), *probe.parameters()]
     optimiser = build_optimiser(
-        [unet], [text_encoder], muon_rate=config.muon_rate, rate=config.rate, weight_decay=config.weight_decay
+        [unet], [text_encoder, probe], muon_rate=config.muon_rate, rate=config.rate, weight_decay=config.weight_decay
     )
     checkpoint = folder / "denoiser.safetensors"
     start, curve = load_checkpoint(checkpoint, modules, optimiser)
@@ -121,7 +123,9 @@ def train(
         for group in optimiser.param_groups:
             group["lr"] = rate_of_step(config, step, group["peak"])
         batch = Batch(*(tensor.to(device) for tensor in batch))
-        loss = step_loss(config, step, batch, text_encoder=text_encoder, unet=unet, alphas=alphas)
+        loss, denoising = step_loss(
+            config, step, batch, text_encoder=text_encoder, unet=unet, probe=probe, alphas=alphas
+        )
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(parameters, 1.0)
@@ -129,11 +133,12 @@ def train(
         decay = min(config.ema, (1 + step) / (10 + step))
         average(averages["text_encoder_average"], text_encoder, decay)
         average(averages["unet_average"], unet, decay)
-        recent.append(loss.item())
+        recent.append(denoising.item())
         if (step + 1) % 50 == 0:
             curve.append([step + 1, round(sum(recent) / len(recent), 5)])
             rate = (step + 1 - start) / (time.monotonic() - began)
-            print(f"step {step + 1} loss {curve[-1][1]:.4f} {rate:.2f} steps/s", flush=True)
+            said = (loss - denoising).item()
+            print(f"step {step + 1} loss {curve[-1][1]:.4f} probe {said:.4f} {rate:.2f} steps/s", flush=True)
             recent.clear()
         done = step + 1 == config.steps
         if (step + 1) % config.checkpoint_every == 0 or done:
@@ -144,7 +149,7 @@ def train(
                 target,
                 tokenizer=tokenizer,
                 autoencoder=autoencoder,
-                scales=channel_scales(config, step),
+                scales=channel_scales(config, config.place(step).phase),
                 text_encoder=averages["text_encoder_average"],
                 unet=averages["unet_average"],
             )
