@@ -142,7 +142,7 @@ def _driven(told: Sequence[Relation], drivers: Sequence[str], vehicles: Sequence
     if len(vehicles) != 1:
         return []
     inside = [a for a, _, b in told if b == vehicles[0]]
-    free = [name for name in dict.fromkeys(drivers) if name not in inside]
+    free = [name for name in dict.fromkeys(drivers) if name not in (*inside, *vehicles)]
     return [(name, "behind", vehicles[0]) for name in free][: max(0, 2 - len(inside))]
 
 
@@ -163,7 +163,9 @@ def _lasting(
     return [
         (a, word, b)
         for a, word, b in before
-        if (word in _LASTING or a in hidden) and not {a, b} & gone and {a, b} not in pairs
+        if (word in _LASTING or a in hidden or (word == "behind" and kinds[b] in VEHICLES))
+        and not {a, b} & gone
+        and {a, b} not in pairs
     ]
 
 

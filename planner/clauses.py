@@ -5,14 +5,10 @@ from typing import NamedTuple
 
 from raccord.planner.discourse import Mention
 from raccord.planner.reading import UNKNOWN
-from raccord.planner.syntax import PREPOSITIONS, coordinated, fronted
+from raccord.planner.syntax import ADVERBS, PREPOSITIONS, coordinated, following, fronted
 from raccord.planner.world import World
 
 BE = ("is", "are", "has", "have", "does", "do", "not", "never", "will", "can", "starts", "begins", "wants", "to")
-ADVERBS = frozenset(
-    "also then now still soon both all just too again right very there here slowly quickly happily quietly together "
-    "proudly bravely alone".split()
-)
 # "Looks around" is an action of its own; "looks at", "plays with" and "runs into Bo" are done standing.
 _LOOKING = ("look", "looks", "looking")
 # "Bo comes" stands there; "Bo comes to the beach" may be walking yet.
@@ -22,7 +18,7 @@ PLAYING = ("plays", "play", "playing")
 MOVING = frozenset(
     "flies fly flying lands land dances dance dancing swims swim skates skate hops hop skips skip sails sail drives "
     "drive rides ride rows row swings swoops throws throw kicks kick pushes push pulls pull brings bring floats leaves "
-    "leave departs sneaks crawls crosses passes digs builds gets rolls".split()
+    "leave departs sneaks crawls crosses passes digs builds gets rolls reaches reach arrives arrive climbs overtakes passes".split()
 )
 # Nor does anybody sleep who does anything but this.
 ASLEEP = frozenset(
@@ -82,7 +78,7 @@ def read_clauses(
         negated = negated or ("nobody" in words[started:at] and not any(started <= m.start < at for m in mentions))
         who = _depicted(words, at, mentions, clauses)
         if who is None:
-            who = _subjects(words, at, _without_aside(words, place, ends), mentions, clauses, world)
+            who = _subjects(words, at, _without_aside(words, place, ends), mentions, clauses, world, taken)
         clauses.append(Clause(at, word, who, negated))
     return clauses
 
@@ -117,6 +113,8 @@ def _without_aside(words: Sequence[str], place: int, ends: Mapping[int, int]) ->
     """Where the subject before a verb ends, with "who is resting" or ", who is resting," behind it left out."""
     if words[place - 1 : place] in (["who"], ["which"], ["that"]) and place - 1 in ends:
         return place - 1
+    if words[place - 1 : place] and words[place - 1] in _RELATIVE and words[place - 2] == "," and place - 2 in ends:
+        return place - 2
     if words[place - 1 : place] != [","]:
         return place
     opening = next((at for at in range(place - 2, 0, -1) if words[at] in _RELATIVE and words[at - 1] == ","), None)
@@ -149,12 +147,12 @@ def _subjects(
     mentions: Sequence[Mention],
     clauses: Sequence[Clause],
     world: World,
+    taken: frozenset[int],
 ) -> tuple[str, ...]:
     """Who does what the verb at `at` says, with nothing but adverbs between it and `place`."""
     ends = {mention.end: number for number, mention in enumerate(mentions)}
     if place in ends and fronted(words, mentions[ends[place]], world):
-        after = next((mention for mention in mentions if mention.start > at), None)
-        return after.who if after else ()
+        return following(words, mentions, at)
     acting = [clause for clause in clauses if clause.subjects]
     if place in ends:
         start = mentions[ends[place]].start
@@ -172,6 +170,10 @@ def _subjects(
         # "There lies the moon", "there is a cake".
         after = next((mention for mention in mentions if mention.start in (at + 1, at + 2)), None)
         return after.who if after else ()
+    if place - 1 in taken and not any(mention.start == at + 1 for mention in mentions):
+        # "A storm comes up", but "in the forest sits Bo".
+        governed = any(word in PREPOSITIONS for word in words[max(0, place - 4) : place])
+        return clauses[-1].subjects if governed and clauses else ()
     if any(word in _NOBODY for word in words[:at]) and not any(mention.end <= at for mention in mentions):
         return ()
     if clauses:
@@ -193,7 +195,7 @@ def actions_told(
     told: dict[str, str] = {}
     open_to_model: set[str] = set()
     for clause in clauses:
-        following = words[clause.at + 1] if clause.at + 1 < len(words) else ""
+        behind = words[clause.at + 1] if clause.at + 1 < len(words) else ""
         action = world.action_words.get(clause.verb)
         already = told.keys() & set(clause.subjects)
         wished = [c for c in clauses if c.verb in WISHING and c.at < clause.at and "to" in words[c.at : clause.at]]
@@ -202,27 +204,27 @@ def actions_told(
         if clause.negated or (already and clause.at and words[clause.at - 1] == "to"):
             # "Runs over to see it" is running.
             continue
-        if already and clause.verb in _LOOKING and following == "at":
+        if already and clause.verb in _LOOKING and behind == "at":
             # "Lies in the grass and looks at the stars" is lying.
             continue
-        if clause.verb in _DREAMING and following in ("of", "about"):
+        if clause.verb in _DREAMING and behind in ("of", "about"):
             continue
         if clause.verb == "?":
             open_to_model |= set(clause.subjects)
-        meets = following == "into" and clause.at + 2 in starts
+        meets = behind == "into" and clause.at + 2 in starts
         if clause.verb in _WAKING and not clause.negated:
             woken = next((m for m in mentions if m.start in (clause.at + 1, clause.at + 2) and m.shown), None)
             told |= dict.fromkeys(woken.who if woken else (), world.creature_actions[0])
         if (
             meets
-            or (clause.verb in PLAYING and (following == "with" or clause.at + 1 in starts))
-            or (clause.verb in _LOOKING and following == "at")
+            or (clause.verb in PLAYING and (behind == "with" or clause.at + 1 in starts))
+            or (clause.verb in _LOOKING and behind == "at")
             or (clause.verb in PLAYING and {*clause.subjects} & {*drummers})
         ):
             action = world.creature_actions[0]
-        elif action is None or (clause.verb in _LOOKING and following not in ("around", "for")):
+        elif action is None or (clause.verb in _LOOKING and behind not in ("around", "for")):
             continue
-        if clause.verb in ("comes", "come") and following in _TO:
+        if clause.verb in ("comes", "come") and behind in _TO:
             action = world.action_words.get("walks", action)
         # "She stays and waits": the last verb of one subject counts.
         told |= dict.fromkeys(clause.subjects, action)

@@ -19,6 +19,8 @@ _MOVING_OFF = MOVING | frozenset(
     "move hops sails drives waddles stomps slips slip fades drifts soars gallops bounces speeds heads head "
     "is are has have ?".split()
 )
+# "Comes home" is there.
+_COMING = ("comes", "come", "gets", "get", "returns", "return", "arrives")
 _TAKING = frozenset("takes take carries carry picks steals catches holds".split())
 _PRESENT = ("is", "are", "comes", "come", "joins", "join", "follows", "follow", "stays")
 _DRIVING = ("drives", "drive", "sails", "sail", "rows", "row", "rides", "ride", "driving", "riding")
@@ -27,7 +29,7 @@ _LONGED_FOR = frozenset("wants want needs misses miss remembers forgets loses lo
 _LIKED = frozenset("loves love likes like".split())
 _ELSEWHERE = {
     "for": ("waits", "wait", "waiting", "searches", "search", "looks", "look", "looking", "calls", "call", "asks"),
-    "of": ("thinks", "think", "dreams", "dream", "dreaming"),
+    "of": ("afraid", "thinks", "think", "dreams", "dream", "dreaming"),
     "about": ("thinks", "think", "dreams", "dream", "talks", "talk", "asks", "tells"),
 }
 
@@ -60,7 +62,8 @@ def leaving(
             shown = bool(earlier) and not earlier[-1].negated and not absent and not afterwards
             shown = shown and "alone" not in words
             later = shown or any(clause.at + (3 if clause.verb in _LEAVING[:3] else 0) < at < end for at, _ in settings)
-            gone |= set(clause.subjects) if absent else set() if later else {*clause.subjects} & {*around}
+            away = absent or "gone" in rest[:3]
+            gone |= set(clause.subjects) if away else set() if later else {*clause.subjects} & {*around}
         if clause.verb in _STAYING and any(word in _IN_PLACE for word in rest[1:3]):
             left = {name for c in clauses if c.verb in _GOING for name in c.subjects} - {*clause.subjects}
             # "Lina goes to look for it, Bo stays behind": the picture stays where he is.
@@ -80,7 +83,8 @@ def _goes(
         return any(word in (*_AWAY[:2], "gone") for word in rest[1:3])
     object_ = min((mention.start for mention in mentions if mention.start > clause.at), default=len(words))
     near = rest[1 : min(4, object_ - clause.at)]
-    return "gone" in rest[:3] or (clause.verb in _MOVING_OFF and any(word in _AWAY for word in near))
+    ways = _AWAY[:2] if clause.verb in _COMING else _AWAY
+    return "gone" in rest[:3] or (clause.verb in _MOVING_OFF and any(word in ways for word in near))
 
 
 def taken_along(
@@ -123,12 +127,14 @@ def excluded(
     }
     away = {name for m in mentions if _is_elsewhere(words, m.start) or _is_unreal(words, m, clauses) for name in m.who}
     away |= {name for m in mentions if m.start and words[m.start - 1] in _LIKED for name in m.who if name in things}
+    hidden = {name for c in clauses if c.verb in ("hides", "hide") for name in c.subjects}
     gone |= {
         name
         for m in mentions
         for c in clauses
         if c.negated and c.verb in FINDING and m.start == c.at + 1
         for name in m.who
+        if name not in hidden
     }
     return gone | (away - others - set(around))
 
@@ -222,6 +228,8 @@ def goes_in(words: Sequence[str], mentions: Sequence[Mention], clauses: Sequence
             continue
         at = ends.get(clause.at + 1, clause.at + 1)
         at += words[at : at + 1] == ["back"]
+        if clause.verb in ("comes", "come", "gets") and list(words[at : at + 1]) == ["home"]:
+            return True
         others = any(c.at > clause.at and c.subjects and not {*c.subjects} & {*clause.subjects} for c in clauses)
         if clause.verb != "comes" and others and "inside" not in words and clause.verb in _GOING:
             # "Bo goes in, Lina walks on alone."
@@ -243,6 +251,6 @@ def returning(words: Sequence[str], clauses: Sequence[Clause]) -> set[str]:
     for clause in clauses:
         rest = words[clause.at + 1 : clause.at + 4]
         back = rest[:1] == ["back"] and "sleep" not in rest
-        if not clause.negated and (clause.verb in _RETURNING or (clause.verb in _GOING and back)):
+        if not clause.negated and (clause.verb in _RETURNING or (clause.verb in (*_GOING, "gets", "get") and back)):
             found |= set(clause.subjects)
     return found

@@ -10,13 +10,18 @@ from raccord.planner.naming import is_name_at, learn, likened_to, member_of, nam
 from raccord.planner.places import PlaceTold
 from raccord.planner.reading import UNKNOWN
 from raccord.planner.scene import MAX_ITEMS
-from raccord.planner.syntax import BE, PLACING, PREPOSITIONS, acts, coordinated, fronted, opened
+from raccord.planner.syntax import ADVERBS, BE, PLACING, PREPOSITIONS, acts, coordinated, fronted, opened
 from raccord.planner.world import World
 
 _GROUP = ("they", "them", "both", "everyone", "everybody", "friends", "animals", *KINSFOLK)
 _FRIENDLY = ("best", "good", "great", "new", "dear", "old", "own", UNKNOWN)
 _FRIENDS = ("friend", "neighbour", "companion", "guest", "visitor")
 _COMPANY = ("friends", "guests", "visitors", "companions")
+# With these behind it "her" is whom something is done to.
+_NOT_OWNED = frozenset(
+    "and or but , . a an the some that because when while if who which how what where so as until before after up down "
+    "back out off away home again there here very one two three four his her its their is are not very".split()
+)
 _SIDES = ("left", "right", "side")
 _IMPERSONAL = ("late", "early", "cold", "warm", "hot", "time", "quiet")
 _HAVING = ("has", "have", "holds", "hold", "holding", "carries", "carry", "carrying", "gets", "with")
@@ -270,12 +275,12 @@ def _kin_name(words: Sequence[str], at: int) -> str | None:
 
 def _owns(words: Sequence[str], at: int, world: World) -> bool:
     """Whether "her" at `at` - 1 is followed by what is hers."""
-    return at < len(words) and (
-        words[at] not in world.words
-        or any(words[at] in table for table in (world.kinds, world.plurals, world.accessories, world.colours))
-        or any(
-            words[at] in table for table in (world.sizes, world.patterns, ("friend", "friends", "new", "own", *BODY))
-        )
+    return at < len(words) and not (
+        words[at] in _NOT_OWNED
+        or words[at] in PREPOSITIONS
+        or words[at] in ADVERBS
+        or words[at][0] == "#"
+        or (words[at] in world.all_verbs and words[at] not in world.kinds)
     )
 
 
@@ -334,6 +339,9 @@ def _named_before(words: Sequence[str], phrase: Phrase, mentions: Sequence[Menti
 
 def _told_of(words: Sequence[str], phrase: Phrase, mentions: Sequence[Mention], story: Discourse) -> Mention:
     """Whom a noun phrase speaks of: those with the names that follow, those known already, or new ones."""
+    if list(words[phrase.end : phrase.end + 1]) == ["friend"] and is_name_at(words, phrase.end + 1):
+        # "His mouse friend Dot."
+        phrase = phrase._replace(end=phrase.end + 1)
     names, end = names_after(words, phrase)
     likened = likened_to(words, phrase.end, story.world)
     if likened is not None:

@@ -56,6 +56,12 @@ def member_of(words: Sequence[str], phrase: Phrase, mentions: Sequence[Mention],
     """Which of "two balloons, a red one and a blue one" a phrase tells of."""
     if phrase.determiner not in ("a", "an", "one", "the") or phrase.plural or phrase.looks == Looks():
         return None
+    alike = [role for role in story.roles.values() if role.kind == story.world.kinds[phrase.noun]]
+    nameless = [role for role in alike if not role.name.startswith("#")]
+    if phrase.determiner == "the" and len(alike) > 1 and phrase.looks.colour and nameless:
+        # "Two robots" first, "the red one" later.
+        told = any(role.colour == phrase.looks.colour for role in alike)
+        return None if told else next((role.name for role in nameless if role.fits(phrase.looks)), None)
     group = next((mention for mention in reversed(mentions) if len(mention.who) > 1), None)
     if group is None or any(not _lists(word, story.world) for word in words[group.end : phrase.start]):
         return None
@@ -84,7 +90,7 @@ def names_after(words: Sequence[str], phrase: Phrase) -> tuple[tuple[str, ...], 
         at += phrase.plural or list(words[at + 2 : at + 3]) == [","]
     if words[at : at + 1] and words[at] in ("named", "called"):
         at += 1
-    elif not phrase.determiner and not phrase.plural:
+    elif not phrase.determiner and not phrase.plural and not (words[at : at + 1] and words[at].startswith("#")):
         return (), phrase.end
     names: list[str] = []
     while at < len(words) and words[at].startswith("#") and len(names) < phrase.count:

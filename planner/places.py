@@ -101,9 +101,17 @@ def _left_there(words: Sequence[str], at: int) -> bool:
     return bool(owned) and not {"and", ","} & {*words[owned[-1] : at]}
 
 
+def _come_from(words: Sequence[str], at: int) -> bool:
+    """Whether the setting at `at` is where somebody comes from: "comes home from school"."""
+    near = [word for word in words[max(0, at - 6) : at] if word not in ("a", "an", "the", "his", "her", "their")]
+    return near[-1:] == ["from"] and bool({"comes", "come", "returns", "return", "back", "home"} & {*near})
+
+
 def _wished(words: Sequence[str], at: int) -> bool:
     """Whether the setting at `at` is only thought of ("dreams of the sea", "wants to go to the beach")."""
     before = [word for word in words[max(0, at - 6) : at] if word not in ("a", "an", "the")]
+    if _come_from(words, at):
+        return True
     if before[-1:] and before[-1] in _OWNING:
         return True
     if before[-1:] and before[-1] in ("of", "about") and before[-2:-1] and before[-2] in _THINKING:

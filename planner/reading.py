@@ -226,7 +226,10 @@ class _Reader:
                 # "Mr Fox" is a fox of this name.
                 self.names[-1] = f"{self.names[-1]} {word}"
             own = self.names[int(words[-1][1:]) - 1] if words and words[-1][0] == "#" else ""
-            if read is None and previous_was_name and word[0].isupper() and own.endswith(word):
+            fresh = own and own == _POSSESSIVE.sub("", tokens[at - 1])
+            if read is None and previous_was_name and word[0].isupper() and (own.endswith(word) or fresh):
+                if fresh and word.lower() not in self._world.kinds:
+                    self.names[int(words[-1][1:]) - 1] = f"{own} {word}"
                 if word.lower() not in self._world.kinds:
                     # "Mrs Brown" is not brown.
                     continue

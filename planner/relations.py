@@ -2,8 +2,9 @@
 
 from collections.abc import Mapping, Sequence
 
-from raccord.planner.clauses import ADVERBS, FINDING, PLAYING, PORTABLE, VEHICLES, Clause
+from raccord.planner.clauses import FINDING, PLAYING, PORTABLE, VEHICLES, Clause
 from raccord.planner.discourse import BODY, Mention
+from raccord.planner.syntax import ADVERBS, following
 
 # Longest first. The second part says whether subject and object change places ("a ball under a tree": the tree is
 # above), the third whether it counts only right before somebody ("by the beach" is no relation).
@@ -44,7 +45,7 @@ _RELATIONS = tuple(
         ("around", "next to", False, True),
     )
 )
-_CLOSE = ("of", "above", "below", "under", "behind", "beside", "near", "for", "about")
+_CLOSE = ("in", "on", "into", "onto", "of", "above", "below", "under", "behind", "beside", "near", "for", "about")
 # What is done with a thing shows where it is: (relation of the doer to it, or of it to the doer if swapped).
 _DOING = {
     **dict.fromkeys(("holds", "carries", "reads", "hugs", "pushes", "kicks"), ("next to", False)),
@@ -138,10 +139,14 @@ def relations_told(
         elif words[at] in _IN and _is_any(starts.get(at + 1), VEHICLES, kinds):
             inside = starts[at + 1].who[:1]
             found += [
-                (name, "behind", inside[0]) for name in _subjects(words, at, mentions, clauses, taken, inside)[:2]
+                (name, "behind", inside[0])
+                for name in _subjects(words, at, mentions, clauses, taken, inside)[:2]
+                if name not in inside
             ]
         elif words[at] in _IN and _is_any(starts.get(at + 1), _STANDING[:1], kinds):
             found += _pairs(_subjects(words, at, mentions, clauses, taken, ()), "above", starts[at + 1].who[:1], False)
+        elif words[at] in ("on", "onto") and (part := _part_of(words, at, starts, kinds)) is not None:
+            found += _pairs(_subjects(words, at, mentions, clauses, taken, part.who), "above", part.who[:1], False)
         elif list(words[at : at + 2]) == ["on", "top"] and words[at + 2 : at + 3] != ["of"]:
             who = _subjects(words, at, mentions, clauses, taken, ())[:1]
             below = [name for m in mentions if m.end <= at for name in m.who if kinds.get(name) and name not in who]
@@ -186,6 +191,16 @@ def _others(who: Sequence[str], mentions: Sequence[Mention]) -> list[str]:
     """Somebody else with a name whom the sentence speaks of."""
     named = [name for mention in mentions if mention.shown for name in mention.who if name[0] == "#"]
     return [name for name in named if name not in who][:1]
+
+
+def _part_of(
+    words: Sequence[str], at: int, starts: dict[int, Mention], kinds: Mapping[str, str | None]
+) -> Mention | None:
+    """Whom "on a low branch of the tree" at `at` speaks of."""
+    of = next((n for n in range(at + 2, min(at + 5, len(words))) if words[n] == "of"), None)
+    within = of is not None and not any(start in starts for start in range(at, of))
+    whole = starts.get(of + 1) if of is not None and within else None
+    return whole if _is_any(whole, (*_STANDING, *VEHICLES), kinds) and "top" not in words[at:of] else None
 
 
 def _looks_there(words: Sequence[str], at: int, clauses: Sequence[Clause]) -> bool:
@@ -264,6 +279,9 @@ def _preposition(
         end = at + len(phrase)
         # "On top of a hill" is a place.
         place = end not in starts and {end, end + 1} & taken
+        if list(words[end : end + 1]) in (["they"], ["she"], ["he"]):
+            # "From that day on they are friends."
+            continue
         if tuple(words[at:end]) == phrase and not place and (not close or end in starts):
             return len(phrase), relation, swapped
     return None
@@ -321,6 +339,8 @@ def _subjects(
     after = [mention for mention in mentions if mention.start > at and mention.shown and mention.who != tuple(objects)]
     # "Behind a tree she finds Hugo": Hugo is there.
     finds = any(clause.verb in FINDING for clause in clauses if clause.at > at) and len(after) > 1
+    if after and not finds and any(clause.at < after[0].start for clause in clauses if clause.at > at):
+        return following(words, after, at)
     return after[finds].who if after else ()
 
 

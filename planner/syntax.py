@@ -15,6 +15,15 @@ def fronted(words: Sequence[str], mention: Mention, world: World) -> bool:
     return opened(words, mention.start) and (following in world.all_verbs or following in BE)
 
 
+def following(words: Sequence[str], mentions: Sequence[Mention], at: int) -> tuple[str, ...]:
+    """Everybody in "Cora the cat and Dan the dog" behind `at`."""
+    chain: list[Mention] = []
+    for mention in mentions:
+        if mention.start > at and (not chain or list(words[chain[-1].end : mention.start]) in (["and"], [","])):
+            chain.append(mention)
+    return tuple(dict.fromkeys(name for mention in chain for name in mention.who))
+
+
 def opened(words: Sequence[str], at: int) -> bool:
     """Whether a clause begins with the preposition before `at`."""
     if not at or words[at - 1] not in PREPOSITIONS or words[at - 1] in ("with", "at"):
@@ -32,7 +41,11 @@ def acts(words: Sequence[str], at: int, world: World) -> bool:
     return at < len(words) and (words[at] in world.all_verbs or words[at] in BE or words[at] in ("has", "not"))
 
 
-ADVERBS = frozenset("also then there now still soon both all just too slowly quickly happily quietly".split())
+ADVERBS = frozenset(
+    "also then now still soon both all just too again right very there here slowly quickly happily quietly together "
+    "proudly bravely alone finally suddenly always often ever almost nearly even only really once never first last "
+    "anywhere somewhere later together ahead well sadly meanwhile everywhere nearby".split()
+)
 
 
 PREPOSITIONS = frozenset(

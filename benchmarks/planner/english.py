@@ -60,7 +60,27 @@ FORMS = {
     **{past.replace("_", " "): now for past, now in (pair.split(":") for pair in PAST)},
     **dict.fromkeys(("isn't", "wasn't", "is n't"), "is not"),
     **dict.fromkeys(("aren't", "weren't"), "are not"),
-    **dict.fromkeys(("doesn't", "don't", "didn't", "won't", "can't", "cannot", "does not", "do not", "did not"), "not"),
+    **dict.fromkeys(
+        (
+            "doesn't",
+            "don't",
+            "didn't",
+            "won't",
+            "can't",
+            "cannot",
+            "couldn't",
+            "wouldn't",
+            "shouldn't",
+            "hadn't",
+            "hasn't",
+            "haven't",
+            "mustn't",
+            "does not",
+            "do not",
+            "did not",
+        ),
+        "not",
+    ),
     **dict(zip("1 2 3 4 5".split(), "one two three four five".split(), strict=True)),
     "a pair": "two",
     "a couple": "two",
@@ -107,6 +127,8 @@ FORMS = {
     "at the top of": "on top of",
     "in between": "between",
     "as well": "also",
+    "drummed": "beats",
+    "drumming": "beats",
     "lots of": "some",
     "a lot of": "some",
     "plenty of": "some",
@@ -188,6 +210,7 @@ _PHRASES = {
     "rests": "takes a rest, has a rest, takes a break",
     "walks": "goes for a walk, takes a walk, sets off, sets out, makes her way, makes his way, makes their way",
     "runs": "goes for a run",
+    "races": "has a race",
     "swims": "goes swimming, goes for a swim",
     "stands up": "gets up, stands up",
     "sits": "takes a seat, sits up",
@@ -282,7 +305,7 @@ FUNCTION_WORDS = (
     "shoulders every son daughter grandson baby joy foot fur feathers skin shell hair scales coat quietly happy sad "
     "angry lonely "
     "wearing cousin cousins sisters brothers siblings twin twins mum mom dad uncle aunt niece nephew grandmother grandma "
-    "grandfather grandpa granddaughter pair let look cold warm scene picture about opposite sides middle against friend guest guests visitor visitors neighbour neighbours neighbor companion nose face eyes feet paws toes quite rather really pretty empty roof "
+    "grandfather grandpa granddaughter pair let look cold warm scene picture about opposite sides middle against could should might must may afraid except anywhere somewhere ago already ever almost nearly even friend guest guests visitor visitors neighbour neighbours neighbor companion nose face eyes feet paws toes quite rather really pretty empty roof "
     "too goodbye hello world story animals weather always everywhere nearby above alongside across sadly tired"
 ).split()
 

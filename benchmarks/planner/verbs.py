@@ -19,7 +19,7 @@ ACTIONS = {
     "standing": "halt pause wave greet",
 }
 _OTHERS = (
-    "bang drum hit accept add admit allow appear applaud arrange attach balance bark beam beg believe bend bite blink blow blush bother "
+    "bang hit accept add admit allow appear applaud arrange attach balance bark beam beg believe bend bite blink blow blush bother "
     "brush bump burn burst bury calm care chew chirp chuckle clap clean close comb comfort complain continue cough count "
     "cover crack crash croak cuddle curtsy dare decorate delight deliver deserve drag draw dream dress drip dry dump earn "
     "empty end escape exclaim expect explain fan fasten feed fetch fight fill finish fit float fold forgive free freeze "
