@@ -13,9 +13,9 @@ import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from raccord.planner.clauses import PORTABLE, VEHICLES, Clause, actions_told, read_clauses, roused
+from raccord.planner.clauses import VEHICLES, Clause, actions_told, read_clauses, roused
 from raccord.planner.comings import apart, driving, excluded, goes_in, goes_out, leaving, returning, taken_along
-from raccord.planner.discourse import Discourse, Mention
+from raccord.planner.discourse import PORTABLE, Discourse, Mention
 from raccord.planner.kinship import kind_by_kinship
 from raccord.planner.looks import Role as Role
 from raccord.planner.mentions import read_mentions
@@ -92,7 +92,11 @@ def cast_story(reading: Reading, world: World) -> Cast:
         split = apart(words, clauses, told.settings, place.setting, world.indoors)
         if split is not None:
             told = told.at(split[0], place)
-        elif not told.settings and place.setting in world.indoors and goes_out(words, clauses, story.things()):
+        elif (
+            not (told.settings or told.furnished)
+            and place.setting in world.indoors
+            and goes_out(words, clauses, story.things())
+        ):
             told = told.at(outdoors, place)
         elif not told.settings and place.setting not in world.indoors and goes_in(words, mentions, clauses):
             told = told.at(world.indoors[0], place)
@@ -127,6 +131,7 @@ def cast_story(reading: Reading, world: World) -> Cast:
         things = story.things()
         went = leaving(words, mentions, clauses, told.settings, shown, moved=told.moved, things=things, afterwards=True)
         went |= taken_along(words, mentions, clauses, went)
+        went |= {thing for thing, owner in story.owners.items() if owner in went and story.carried(thing)}
         rest = [name for name in shown if name not in went]
         story.around = rest if any(story.is_creature(name) for name in rest) else shown
         # Whoever a close-up leaves out is there still.
@@ -230,6 +235,8 @@ def _shown(
     if gone and gone.intersection(driving(clauses)):
         gone |= {name for name in story.around if story.roles[name].kind in VEHICLES}
     gone |= taken_along(words, mentions, clauses, gone) & things
+    spoken = {name for m in mentions for name in m.who}
+    gone |= {t for t, owner in story.owners.items() if owner in gone and story.carried(t) and t not in spoken}
     leavers = gone
     gone = gone | excluded(words, mentions, clauses, [] if told.moved else story.around, things) | absent
     named = [name for name in dict.fromkeys(name for m in mentions if m.shown for name in m.who) if name not in gone]
@@ -247,7 +254,8 @@ def _shown(
     stay = [] if alone or (told.moved and not any(word in _ALL for word in words)) else story.around
     if told.moved:
         stay = [name for name in stay if story.is_creature(name)]
-    if not mentions:
+    if not any(story.is_creature(name) for m in mentions for name in m.who):
+        # "The car stops in the mountains": with those that are in it.
         stay = story.around
     kept = [name for name in story.roles if (name in stay or name in named) and name not in gone]
     kept = _without_a_crowd(kept, named, story)

@@ -43,8 +43,6 @@ _OPEN_NOUNS = ("a", "an", "the", "his", "her", "its", "their", "'s", "some")
 FINDING = ("finds", "find", "sees", "see", "discovers", "meets", "meet")
 # Who is in it is seen behind its side.
 VEHICLES = ("car", "boat")
-# What people carry about.
-PORTABLE = ("ball", "kite", "book", "umbrella", "cake", "flower", "star", "balloon", "drum", "lamp")
 
 
 class Clause(NamedTuple):

@@ -15,6 +15,8 @@ from raccord.planner.world import World
 GENDERS = {"she": "she", "her": "she", "herself": "she", "he": "he", "him": "he", "himself": "he"}
 IT = ("it", "itself")
 OWNERS = {"her": "she", "his": "he", "its": "it"}
+# What people carry about.
+PORTABLE = ("ball", "kite", "book", "umbrella", "cake", "flower", "star", "balloon", "drum", "lamp")
 # What others are carried on.
 BODY = ("back", "head", "shoulder", "shoulders")
 # What others are in front of, as well as of whom they belong to.
@@ -86,6 +88,10 @@ class Discourse:
     def owners_of(self, kind: str) -> set[str]:
         """Who has something of this kind."""
         return {owner for thing, owner in self.owners.items() if thing in self.roles and self.roles[thing].kind == kind}
+
+    def carried(self, thing: str) -> bool:
+        """Whether it is something that people carry about."""
+        return thing in self.roles and self.roles[thing].kind in PORTABLE
 
     def forget(self, names: Collection[str]) -> None:
         """Forget those of `names` that are nobody in particular ("nobody had ever seen a robot")."""

@@ -1,6 +1,7 @@
 """Common words that open sentences with a capital letter; none is a name."""
 
 NEVER_NAMES = frozenset(
+    "deep high far late early low down up away off back soon boom bang crash splash whoosh snap ding knock pop "
     "a after again all an and another as at before both but by each eventually every everybody everyone finally "
     "first for from he her here his how i if in it its last later let long many meanwhile my next no nobody not "
     "now of on once one or our out over perhaps she so some somebody someone soon still suddenly that the their "

@@ -19,6 +19,8 @@ _FURNITURE = frozenset(
 )
 # "Has snow on her hat", "loves the sea".
 _OWNING = frozenset("has have likes like loves love hates hate hears hear smells paints draws".split())
+_BUILDINGS = frozenset("barn tent castle palace school museum shop bakery cafe restaurant cabin hut library".split())
+_WITHIN = ("in", "into", "inside", "at", "to", "through", "enters", "enter")
 _INTO = ("in", "into", "inside")
 
 
@@ -91,7 +93,8 @@ def read_place(words: Sequence[str], before: Place, world: World, *, settled: bo
         _positions(found),
         _positions(ambient),
         tuple((told.start, told.what) for told in settings),
-        bool(settings) and all(words[told.end - 1] in _FURNITURE for told in settings),
+        any(told.sort == "setting" and words[told.end - 1] in _FURNITURE for told in found)
+        and not any(words[told.end - 1] not in _FURNITURE for told in settings),
     )
 
 
@@ -99,6 +102,12 @@ def _left_there(words: Sequence[str], at: int) -> bool:
     """Whether only something is left in the setting at `at`: "leaves his glasses at home"."""
     owned = [n for n in range(max(0, at - 6), at - 1) if words[n] in _LEAVING and words[n + 1] in _OWN]
     return bool(owned) and not {"and", ","} & {*words[owned[-1] : at]}
+
+
+def _is_only_seen(words: Sequence[str], at: int) -> bool:
+    """Whether the building at `at` is not said to be where anybody is: "he sees a red tent"."""
+    near = words[max(0, at - 4) : at]
+    return words[at] in _BUILDINGS and not any(word in _WITHIN for word in near)
 
 
 def _come_from(words: Sequence[str], at: int) -> bool:
@@ -110,7 +119,7 @@ def _come_from(words: Sequence[str], at: int) -> bool:
 def _wished(words: Sequence[str], at: int) -> bool:
     """Whether the setting at `at` is only thought of ("dreams of the sea", "wants to go to the beach")."""
     before = [word for word in words[max(0, at - 6) : at] if word not in ("a", "an", "the")]
-    if _come_from(words, at):
+    if _come_from(words, at) or _is_only_seen(words, at) or list(words[at : at + 2]) == ["windowsill", "of"]:
         return True
     if before[-1:] and before[-1] in _OWNING:
         return True
@@ -133,6 +142,10 @@ def _found(words: Sequence[str], world: World, before: str) -> list[_Found]:
             found.append(_Found(at, inside, "setting", world.indoors[0]))
             at = inside
             continue
+        if words[at] == "inside" and _thing_at(words, at + 1, world):
+            # "Inside a drum."
+            at += 1
+            continue
         for length in range(min(_LONGEST, len(words) - at), 0, -1):
             told = world.place_words.get(" ".join(words[at : at + length]))
             if told is not None and not (length == 1 and _describes(words, at, told[0][0], world)):
@@ -150,6 +163,12 @@ def _describes(words: Sequence[str], at: int, sort: str, world: World) -> bool:
     following = words[at + 1] if at + 1 < len(words) else ""
     thing = following in world.kinds or following in world.plurals
     return (sort == "setting" and thing) or (sort == "time" and (following in world.colours or thing))
+
+
+def _thing_at(words: Sequence[str], at: int, world: World) -> bool:
+    """Whether a thing that is no house is spoken of at `at`."""
+    noun = next((word for word in words[at : at + 4] if word in world.kinds), "")
+    return words[at : at + 1] != [] and words[at] in _OWN and world.kinds.get(noun, "house") != "house"
 
 
 def _indoors(words: Sequence[str], at: int, world: World) -> int | None:

@@ -129,6 +129,9 @@ def _opens(tokens: list[str], capitals: Counter[str], world: World) -> bool:
     goes_on = beginning[:1].isupper() or beginning in ("she", "he", "they", "it")
     if _POSSESSIVE.search(tokens[0]):
         return False
+    if len(tokens) == 1 and capitals[tokens[0]] < 2 and usual_gender(tokens[0]) is None:
+        # "Boom!"
+        return True
     goes = following in (*_BEHIND_NAMES, "") or following in world.all_verbs or following not in world.words
     if not goes and following[0].islower() and capitals[tokens[0]] < 2 and usual_gender(tokens[0]) is None:
         return True

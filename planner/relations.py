@@ -2,8 +2,8 @@
 
 from collections.abc import Mapping, Sequence
 
-from raccord.planner.clauses import FINDING, PLAYING, PORTABLE, VEHICLES, Clause
-from raccord.planner.discourse import BODY, Mention
+from raccord.planner.clauses import FINDING, PLAYING, VEHICLES, Clause
+from raccord.planner.discourse import BODY, PORTABLE, Mention
 from raccord.planner.syntax import ADVERBS, following
 
 # Longest first. The second part says whether subject and object change places ("a ball under a tree": the tree is
@@ -136,7 +136,7 @@ def relations_told(
             else:
                 found += _pairs(subjects, relation, objects, swapped)
             at += length - 1
-        elif words[at] in _IN and _is_any(starts.get(at + 1), VEHICLES, kinds):
+        elif words[at] in _IN and _is_any(starts.get(at + 1), (*VEHICLES, "drum"), kinds):
             inside = starts[at + 1].who[:1]
             found += [
                 (name, "behind", inside[0])

@@ -255,7 +255,7 @@ SETTINGS = {
     "forest": "forest, woods, wood, among the trees, between the trees, through the trees, forest clearing, "
     "clearing, jungle, woodland, thicket, forest path, rainforest, grove, undergrowth, woodlands",
     "beach": "beach, sand, sea, shore, seaside, seashore, coast, ocean, bay, harbour, harbor, pier, waterfront, island, desert island, port, jetty, dock, lagoon, water's edge, water edge",
-    "snow": "snow, snowy field, ice, iceberg, frozen lake, frozen pond, snowdrift, snowdrifts, north pole, south pole, antarctica, arctic",
+    "snow": "snow, snowy field, snowy hill, snowy hills, snowy mountain, snowy meadow, snowy garden, ice, iceberg, frozen lake, frozen pond, snowdrift, snowdrifts, north pole, south pole, antarctica, arctic",
     "desert": "desert, dunes, dune, sand dunes, sand dune",
     "street": "street, streets, town, city, road, pavement, sidewalk, village, alley, lane, square, market, "
     "marketplace, downtown, crossroads, bus stop, corner, station, shop, bakery, bookshop, school gate, fair, neighbourhood, neighborhood",
