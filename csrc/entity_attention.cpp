@@ -29,22 +29,20 @@ AttendEntity attend_entity_of(int32_t level, bool bfloat16) {
   }
 }
 
-// Bytes of the parts of one thread's memory, for the row that has most memory tokens.
+// Bytes of the parts of one thread's memory: the own frame's keys and values, and the longest memory's.
 struct Room {
   int64_t panels, order, start, blocks, groups;
 
   explicit Room(const RaccordEntityAttention& p) {
     int64_t most = 0;
-    for (int64_t row = 0; row < p.rows; ++row) {
-      int64_t tokens = 0;
-      for (int64_t e = 0; e < p.kinds - 1; ++e) tokens += p.bank_segments[(row * (p.kinds - 1) + e) * 2 + 1];
-      most = tokens > most ? tokens : most;
+    for (int64_t i = 0; i < p.rows * (p.kinds - 1); ++i) {
+      most = p.bank_segments[2 * i + 1] > most ? p.bank_segments[2 * i + 1] : most;
     }
-    // for the kernel of any level; 32 is what AMX rounds keys and widths up to
+    // for the kernel of any level; 32 is what AMX rounds keys and widths up to, the 2 are a pointer
     const int64_t tokens = p.positions + most, stride = round_up(p.head_width, 32);
-    const int64_t whole = tokens / kBlockKeys + 2 * p.kinds;
-    const int64_t tile = kTileQueries * (kBlockKeys + 3 * stride + 4);
-    panels = bytes((tokens + whole * 32) * 2 * stride + tile, sizeof(float));
+    const int64_t whole = tokens / kBlockKeys + p.kinds + 1;
+    const int64_t tile = kMostQueries * (kBlockKeys + 3 * stride + 4);
+    panels = bytes((tokens + whole * 32) * 2 * (stride + 2) + tile, sizeof(float));
     order = bytes(p.positions, sizeof(int32_t));
     start = bytes(p.kinds + 1, sizeof(int64_t));
     blocks = bytes(whole, sizeof(EntityBlock));

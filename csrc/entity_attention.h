@@ -9,14 +9,14 @@ namespace raccord {
 
 // Keys multiplied at a time: their panel and a tile's scores stay in the second-level cache. Bits depend on it.
 constexpr int64_t kBlockKeys = 192;
-// Queries multiplied at a time; no bit depends on it.
-constexpr int64_t kTileQueries = 64;
+// Most queries multiplied at a time; no bit depends on it.
+constexpr int64_t kMostQueries = 64;
 
 // At most kBlockKeys keys of one group, and their values.
 struct EntityBlock {
   int64_t tokens;
-  const void* keys;    // float32 [D, tokens rounded up to kLanes], or as AMX multiplies them
-  const void* values;  // float32 [tokens, D rounded up to kLanes], likewise
+  const void* keys;    // where each key's float32 row begins, const float* [tokens], or as AMX multiplies them
+  const void* values;  // likewise
 };
 
 // Keys that are seen or not seen together: the positions of one owner, or one entity's memory.

@@ -6,10 +6,11 @@
 namespace raccord {
 namespace {
 
-static_assert(kTileQueries % kTileDepth == 0 && kBlockKeys % kTileDepth == 0, "blocks are whole tiles");
-
 class AmxEntityKernel {
  public:
+  static constexpr int64_t kTileQueries = 64;
+  static_assert(kTileQueries % kTileDepth == 0 && kBlockKeys % kTileDepth == 0, "blocks are whole tiles");
+
   explicit AmxEntityKernel(const EntityHead& head)
       : p_(*head.params),
         width_(p_.head_width),
@@ -23,6 +24,9 @@ class AmxEntityKernel {
     shift_ = take<float>(kTileQueries);
     total_ = take<float>(kTileQueries);
   }
+
+  float* mark() const { return free_; }
+  void release(float* mark) { free_ = mark; }
 
   // keys [tokens / 16, D / 32, 16, 16, 2] and values [D / 16, tokens / 32, 16, 16, 2], sizes rounded up.
   template <class Source>

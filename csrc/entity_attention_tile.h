@@ -51,12 +51,11 @@ inline void pack_group(
   }
 }
 
-// Packs every group that somebody in the row sees.
+// Packs every group of the own frame that somebody in the row sees.
 template <class Kernel>
-inline void pack_row(const EntityHead& head, Kernel& kernel) {
+inline void pack_frame(const EntityHead& head, Kernel& kernel, int64_t* used) {
   const RaccordEntityAttention& p = *head.params;
   const uint8_t* visible = p.visible + head.row * p.kinds * p.kinds;
-  int64_t used = 0;
   for (int64_t kind = 0; kind < p.kinds; ++kind) {
     bool seen = false;
     for (int64_t by = 0; by < p.kinds; ++by) {
@@ -66,15 +65,21 @@ inline void pack_row(const EntityHead& head, Kernel& kernel) {
     const int64_t base = head.row * p.positions;
     pack_group(
         head, kernel, p.key, p.value, seen ? head.start[kind + 1] - head.start[kind] : 0,
-        [&](int64_t j) { return ((base + order[j]) * p.heads + head.head) * p.head_width; }, head.groups + kind, &used);
-    EntityGroup* memory = head.groups + p.kinds + kind;
-    *memory = {0, 0};
-    if (kind == 0 || p.bank_bias == -HUGE_VALF || head.start[kind + 1] == head.start[kind]) continue;
-    const int32_t* segment = p.bank_segments + (head.row * (p.kinds - 1) + kind - 1) * 2;
-    pack_group(
-        head, kernel, p.bank_key, p.bank_value, segment[1],
-        [&](int64_t j) { return ((segment[0] + j) * p.heads + head.head) * p.head_width; }, memory, &used);
+        [&](int64_t j) { return ((base + order[j]) * p.heads + head.head) * p.head_width; }, head.groups + kind, used);
   }
+}
+
+// Packs the memory of entity `kind`, or nothing, behind the `used` blocks of the own frame.
+template <class Kernel>
+inline void pack_memory(const EntityHead& head, Kernel& kernel, int64_t kind, int64_t used) {
+  const RaccordEntityAttention& p = *head.params;
+  EntityGroup* memory = head.groups + p.kinds + kind;
+  *memory = {0, 0};
+  if (kind == 0 || p.bank_bias == -HUGE_VALF) return;
+  const int32_t* segment = p.bank_segments + (head.row * (p.kinds - 1) + kind - 1) * 2;
+  pack_group(
+      head, kernel, p.bank_key, p.bank_value, segment[1],
+      [&](int64_t j) { return ((segment[0] + j) * p.heads + head.head) * p.head_width; }, memory, &used);
 }
 
 // `count` listed positions, all of owner `kind`.
@@ -105,11 +110,16 @@ inline void attend(const EntityHead& head) {
   const RaccordEntityAttention& p = *head.params;
   Kernel kernel(head);
   sort_positions(head);
-  pack_row(head, kernel);
+  int64_t used = 0;
+  pack_frame(head, kernel, &used);
+  float* const mark = kernel.mark();
   for (int64_t kind = 0; kind < p.kinds; ++kind) {
-    for (int64_t first = head.start[kind]; first < head.start[kind + 1]; first += kTileQueries) {
+    if (head.start[kind + 1] == head.start[kind]) continue;
+    kernel.release(mark);
+    pack_memory(head, kernel, kind, used);
+    for (int64_t first = head.start[kind]; first < head.start[kind + 1]; first += Kernel::kTileQueries) {
       const int64_t left = head.start[kind + 1] - first;
-      attend_tile(head, kernel, kind, head.order + first, left < kTileQueries ? left : kTileQueries);
+      attend_tile(head, kernel, kind, head.order + first, left < Kernel::kTileQueries ? left : Kernel::kTileQueries);
     }
   }
 }

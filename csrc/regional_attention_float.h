@@ -6,56 +6,32 @@
 namespace raccord {
 namespace {
 
-// Rows that lie anywhere, with NV vectors of a panel, as multiply_block of product.h has it. Small enough to be inlined
-// here, where the rows' addresses come from a list: a tenth faster than copying the rows together first.
-template <int NV, class Row, class Finish>
-inline void multiply_listed_strip(
-    int64_t count, int64_t depth, const float* panel, int64_t stride, const Row& row, const Finish& finish) {
-  for (int64_t i = 0; i < count; i += kRows) {
-    const float* rows[kRows];
-    for (int k = 0; k < kRows; ++k) rows[k] = row(i + k < count ? i + k : count - 1);
-    Vector sums[kRows][NV];
-    for (int k = 0; k < kRows; ++k)
-      for (int n = 0; n < NV; ++n) sums[k][n] = broadcast(0.0f);
-    const float* here = panel;
-    for (int64_t d = 0; d < depth; ++d, here += stride) {
-      Vector b[NV];
-      for (int n = 0; n < NV; ++n) b[n] = load(here + n * Vector::kWidth);
-      for (int k = 0; k < kRows; ++k) {
-        const Vector a = broadcast(rows[k][d]);
-        for (int n = 0; n < NV; ++n) sums[k][n] = fused(a, b[n], sums[k][n]);
-      }
-    }
-    for (int k = 0; k < kRows; ++k)
-      for (int n = 0; n < NV; ++n) finish(i + k, n, sums[k][n]);
-  }
-}
+// Rows taken together, and most vectors: their sums, the vectors and one row's element fill the registers.
+constexpr int64_t kRows = 4;
+#if defined(__AVX512F__)
+constexpr int kMostVectors = 5;
+#elif defined(__AVX2__)
+constexpr int kMostVectors = 3;
+#else
+constexpr int kMostVectors = 4;
+#endif
 
 // row(i) is where the i-th of `count` rows starts; finish(i, n, sum) takes its n-th vector, i up to the next multiple of
-// kRows.
+// kRows. Reading rows from a list is a tenth faster than copying them together first.
 template <class Row, class Finish>
 inline void multiply_listed(
     int64_t count, int64_t depth, const float* panel, int64_t stride, int64_t vectors, const Row& row,
     const Finish& finish) {
-  const int64_t strips = (vectors + kMostVectors - 1) / kMostVectors;
-  for (int64_t strip = 0, vector = 0; strip < strips; ++strip) {
-    const int64_t width = (vectors - vector + strips - strip - 1) / (strips - strip);
-    const float* here = panel + vector * Vector::kWidth;
-    const auto take = [&](int64_t i, int n, Vector sum) { finish(i, vector + n, sum); };
-    switch (width) {
-      case 1: multiply_listed_strip<1>(count, depth, here, stride, row, take); break;
-      case 2: multiply_listed_strip<2>(count, depth, here, stride, row, take); break;
-      case 3: multiply_listed_strip<3>(count, depth, here, stride, row, take); break;
-#if !defined(__AVX2__) || defined(__AVX512F__)
-      case 4: multiply_listed_strip<4>(count, depth, here, stride, row, take); break;
-#endif
-#if defined(__AVX512F__)
-      case 5: multiply_listed_strip<5>(count, depth, here, stride, row, take); break;
-#endif
-      default: break;
+  in_strips<kMostVectors>(vectors, [&](auto width, int64_t first) {
+    const float* here = panel + first * Vector::kWidth;
+    for (int64_t i = 0; i < count; i += kRows) {
+      const float* rows[kRows];
+      for (int64_t k = 0; k < kRows; ++k) rows[k] = row(i + k < count ? i + k : count - 1);
+      multiply_block<kRows, decltype(width)::value>(
+          depth, [&](int64_t k, int64_t d) { return rows[k][d]; }, [=](int64_t d) { return here + d * stride; },
+          [&](int64_t k, int64_t n, Vector sum) { finish(i + k, first + n, sum); });
     }
-    vector += width;
-  }
+  });
 }
 
 struct FloatKernel {
