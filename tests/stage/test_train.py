@@ -11,7 +11,7 @@ import torch
 from stage.files import replacing
 from stage.model.autoencoder import normalise_latents, train_autoencoder
 from stage.model.config import SMALL_CPU, TINY, Phase
-from stage.model.decoder import train_decoder
+from stage.model.decoder import decoder_rate, steepness_loss, train_decoder
 from stage.model.latents import (
     batch_of_step,
     channel_scales,
@@ -97,6 +97,30 @@ def test_another_seed_gives_other_weights(run, tokenizer, tmp_path):
         target=tmp_path / "model",
     )
     assert _digest(other.unet) != _digest(trained.unet)
+
+
+def test_steepness_counts_blur_and_not_a_shift_of_a_pixel():
+    target = -torch.ones(1, 3, 24, 24)
+    target[..., 12:] = 1
+    shifted = target.roll(1, -1)
+    shifted[..., 0] = -1
+    kernel = torch.tensor([1.0, 2.0, 4.0, 2.0, 1.0]) / 10
+    padded = torch.nn.functional.pad(target, (2, 2, 0, 0), mode="replicate")
+    blurred = sum(weight * padded[..., i : i + 24] for i, weight in enumerate(kernel))
+    assert steepness_loss(target, target) == 0
+    # The neighbourhood of 5 reaches one column more on one side and one less on the other.
+    edge = math.sqrt(3 * 4 + 1e-6) - 1e-3
+    assert steepness_loss(shifted, target).item() == pytest.approx(2 * edge / 23, rel=1e-4)
+    assert steepness_loss(blurred, target) > 1.4 * steepness_loss(shifted, target)
+    # By pixels it is the other way round.
+    assert (blurred - target).square().mean() < (shifted - target).square().mean()
+
+
+def test_the_decoders_second_cosine_starts_where_the_first_ends():
+    rates = [decoder_rate(SMALL_CPU, step) for step in range(SMALL_CPU.decoder_steps + SMALL_CPU.steep_steps)]
+    end = SMALL_CPU.decoder_steps
+    assert rates[end - 1] < 1e-9 < rates[end]
+    assert max(rates[:end]) == pytest.approx(max(rates[end:]), rel=0.01)
 
 
 def test_autoencoder_and_decoder_rerun_to_the_same_weights(run, tmp_path):

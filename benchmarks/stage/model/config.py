@@ -58,8 +58,9 @@ class StageConfig:
     vae_batch: int
     vae_rate: float
     vae_muon_rate: float
-    # The decoder alone, after its latents are fixed.
+    # The decoder alone, after its latents are fixed; then, under a second warm-up and cosine, for steep edges too.
     decoder_steps: int
+    steep_steps: int
     decoder_rate: float
     # Text encoder, and its own first training on what captions say.
     text_width: int
@@ -156,6 +157,7 @@ SMALL_CPU = StageConfig(
     vae_rate=2e-3,
     vae_muon_rate=0.005,
     decoder_steps=12_000,
+    steep_steps=7_000,
     decoder_rate=1e-3,
     text_width=128,
     text_layers=2,
@@ -201,6 +203,7 @@ H200 = dataclasses.replace(
     vae_rate=1e-3,
     vae_muon_rate=0.005,
     decoder_steps=8_000,
+    steep_steps=4_000,
     decoder_rate=5e-4,
     text_width=192,
     text_layers=3,
@@ -235,6 +238,7 @@ TINY = dataclasses.replace(
     vae_steps=4,
     vae_batch=4,
     decoder_steps=3,
+    steep_steps=2,
     text_width=16,
     text_layers=1,
     text_heads=2,

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from stage.checkpoint import load_checkpoint, save_checkpoint
 from stage.draws import key
@@ -19,6 +20,34 @@ from stage.model.latents import latents_of_chunk
 from stage.model.pictures import Kind, pictures_of_chunk, to_signal
 from stage.model.precision import autocast
 from stage.model.rate import learning_rate
+
+# Weight of steepness in the last steps, and width in pixels of the neighbourhood whose steepest edge counts.
+STEEP, REACH = 0.5, 5
+
+
+def _steepest(signals: Tensor) -> Tensor:
+    across = signals[..., :-1, 1:] - signals[..., :-1, :-1]
+    down = signals[..., 1:, :-1] - signals[..., :-1, :-1]
+    # Not zero, where the square root has no slope.
+    slope = (across.square().sum(1, keepdim=True) + down.square().sum(1, keepdim=True) + 1e-6).sqrt()
+    return functional.max_pool2d(slope, REACH, stride=1, padding=REACH // 2)
+
+
+def steepness_loss(result: Tensor, target: Tensor) -> Tensor:
+    """Mean difference between the steepest edges around every pixel; [B, 3, H, W] in -1..1 -> scalar.
+
+    Where an edge is uncertain by a pixel, the least pixel error is a blurred edge. The steepest edge nearby is the same
+    wherever in the neighbourhood it stands, so here blur costs and a small shift does not.
+    """
+    return (_steepest(result) - _steepest(target)).abs().mean()
+
+
+def decoder_rate(config: StageConfig, step: int) -> float:
+    """The learning rate of a step: one warm-up and cosine, then one for steep edges."""
+    steep = step - config.decoder_steps
+    if steep < 0:
+        return learning_rate(step, steps=config.decoder_steps, peak=config.decoder_rate, warmup=50)
+    return learning_rate(steep, steps=config.steep_steps, peak=config.decoder_rate, warmup=50)
 
 
 def training_pairs(config: StageConfig, folder: Path, step: int, autoencoder: Any) -> tuple[Tensor, Tensor]:
@@ -50,9 +79,10 @@ def train_decoder(config: StageConfig, folder: Path, autoencoder: Any) -> Any:
     path = folder / "decoder.safetensors"
     start, curve = load_checkpoint(path, {"decoder": decoder}, optimiser)
     began = time.monotonic()
-    for step in range(start, config.decoder_steps):
+    steps = config.decoder_steps + config.steep_steps
+    for step in range(start, steps):
         for group in optimiser.param_groups:
-            group["lr"] = learning_rate(step, steps=config.decoder_steps, peak=config.decoder_rate, warmup=50)
+            group["lr"] = decoder_rate(config, step)
         latents, target = training_pairs(config, folder, step, autoencoder)
         generator = torch.Generator().manual_seed(key(config.seed, "decoder noise", step))
         latents = (latents + NOISE * torch.randn(latents.shape, generator=generator)).to(device)
@@ -60,11 +90,13 @@ def train_decoder(config: StageConfig, folder: Path, autoencoder: Any) -> Any:
         with autocast(config):
             result = autoencoder.decode(latents / autoencoder.config.scaling_factor).sample.float()
         loss = reconstruction_loss(result, target, emphasis=0.5)
+        if step >= config.decoder_steps:
+            loss = loss + STEEP * steepness_loss(result, target)
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(decoder.parameters(), 1.0)
         optimiser.step()
-        done = step + 1 == config.decoder_steps
+        done = step + 1 == steps
         if (step + 1) % 50 == 0 or done:
             curve.append([step + 1, loss.item(), psnr(result.detach(), target)])
             write_json(folder / "decoder_curve.json", curve)
