@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from raccord.planner.clauses import VEHICLES, Clause, actions_told, read_clauses, roused
-from raccord.planner.comings import apart, driving, excluded, goes_in, goes_out, leaving, returning, taken_along
+from raccord.planner.comings import apart, driving, eaten, excluded, goes_in, goes_out, leaving, returning, taken_along
 from raccord.planner.discourse import PORTABLE, Discourse, Mention
 from raccord.planner.kinship import kind_by_kinship
 from raccord.planner.looks import Role as Role
@@ -132,6 +132,7 @@ def cast_story(reading: Reading, world: World) -> Cast:
         went = leaving(words, mentions, clauses, told.settings, shown, moved=told.moved, things=things, afterwards=True)
         went |= taken_along(words, mentions, clauses, went)
         went |= {thing for thing, owner in story.owners.items() if owner in went and story.carried(thing)}
+        went |= eaten(words, mentions, clauses)
         rest = [name for name in shown if name not in went]
         story.around = rest if any(story.is_creature(name) for name in rest) else shown
         # Whoever a close-up leaves out is there still.
@@ -163,12 +164,12 @@ def _lasting(
     and nobody has taken it."""
     gone = moving | {name for name, action in actions.items() if action in _ON_THE_WAY}
     gone |= {subject for subject, _, _ in told}
-    gone |= {name for a, _, b in told for name in (a, b) if kinds[name] in PORTABLE}
+    gone |= {name for a, _, b in told for name in (a, b) if kinds.get(name) in PORTABLE}
     pairs = [{a, b} for a, _, b in told]
     return [
         (a, word, b)
         for a, word, b in before
-        if (word in _LASTING or a in hidden or (word == "behind" and kinds[b] in VEHICLES))
+        if (word in _LASTING or a in hidden or (word == "behind" and kinds.get(b) in VEHICLES))
         and not {a, b} & gone
         and {a, b} not in pairs
     ]

@@ -37,6 +37,15 @@ WISHING = frozenset(
 )
 _NOT = ("not", "never")
 _NOBODY = ("nobody", "somebody", "someone", "something", "nothing", "none", "no-one")
+# Between a verb and the one before it that has the same subject.
+_LINKING = (
+    frozenset(
+        "and , . but or so to then when while because as that until after before where if who which whose not never will "
+        "can could would should must may might let lets help helps too also there it by together".split()
+    )
+    | ADVERBS
+    | {*BE, "?"}
+)
 _RELATIVE = ("who", "which", "that")
 # "The ?" is something that the world has no word for.
 _OPEN_NOUNS = ("a", "an", "the", "his", "her", "its", "their", "'s", "some")
@@ -172,9 +181,12 @@ def _subjects(
         # "A storm comes up", but "in the forest sits Bo".
         governed = any(word in PREPOSITIONS for word in words[max(0, place - 4) : place])
         return clauses[-1].subjects if governed and clauses else ()
+    if before and before not in _LINKING and before not in world.all_verbs:
+        # "The light goes out", but "along comes Ping".
+        return following(words, mentions, at) if any(mention.start == at + 1 for mention in mentions) else ()
     if any(word in _NOBODY for word in words[:at]) and not any(mention.end <= at for mention in mentions):
         return ()
-    if clauses:
+    if clauses and not ("." in words[clauses[-1].at : at] and any(m.start == at + 1 for m in mentions)):
         return clauses[-1].subjects
     after = next((mention for mention in mentions if mention.start >= at), None)
     return after.who if after else ()

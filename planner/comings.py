@@ -23,6 +23,7 @@ _MOVING_OFF = MOVING | frozenset(
 _COMING = ("comes", "come", "gets", "get", "returns", "return", "arrives")
 _TAKING = frozenset("takes take carries carry picks steals catches holds".split())
 _PRESENT = ("is", "are", "comes", "come", "joins", "join", "follows", "follow", "stays")
+_BEHIND_IN = ("and", ",", ".", "from", "to", "for")
 _DRIVING = ("drives", "drive", "sails", "sail", "rows", "row", "rides", "ride", "driving", "riding")
 # Whoever is waited for, sought or thought of need not be there.
 _LONGED_FOR = frozenset("wants want needs misses miss remembers forgets loses lose".split())
@@ -60,9 +61,9 @@ def leaving(
             who = {*clause.subjects}
             earlier = [c for c in clauses[:number] if who and who <= {*c.subjects} and c.verb not in (*ASLEEP, "?")]
             shown = bool(earlier) and not earlier[-1].negated and not absent and not afterwards
-            shown = shown and "alone" not in words
+            shown = shown and "alone" not in words and clause.verb not in BE[:2]
             later = shown or any(clause.at + (3 if clause.verb in _LEAVING[:3] else 0) < at < end for at, _ in settings)
-            away = absent or "gone" in rest[:3]
+            away = absent or (clause.verb in BE[:2])
             gone |= set(clause.subjects) if away else set() if later else {*clause.subjects} & {*around}
         if clause.verb in _STAYING and any(word in _IN_PLACE for word in rest[1:3]):
             left = {name for c in clauses if c.verb in _GOING for name in c.subjects} - {*clause.subjects}
@@ -95,6 +96,13 @@ def taken_along(
     # "Leaves with the flowers."
     leavers = [c for c in clauses if c.verb in _LEAVING and gone & set(c.subjects)]
     starts = {c.at + 1 for c in takers} | {c.at + 2 for c in leavers if words[c.at + 1 : c.at + 2] == ["with"]}
+    return {name for m in mentions if m.start in starts for name in m.who}
+
+
+def eaten(words: Sequence[str], mentions: Sequence[Mention], clauses: Sequence[Clause]) -> set[str]:
+    """What is eaten up."""
+    ends = [c.at for c in clauses if c.verb in ("eats", "eat", "finishes") and not c.negated]
+    starts = {at + 1 for at in ends} | {at + 2 for at in ends if words[at + 1 : at + 2] == ["up"]}
     return {name for m in mentions if m.start in starts for name in m.who}
 
 
@@ -234,7 +242,7 @@ def goes_in(words: Sequence[str], mentions: Sequence[Mention], clauses: Sequence
         if clause.verb != "comes" and others and "inside" not in words and clause.verb in _GOING:
             # "Bo goes in, Lina walks on alone."
             continue
-        if list(words[at : at + 1]) == ["in"] and words[at + 1 : at + 2] in ([], ["and"], [","], ["from"], ["to"]):
+        if list(words[at : at + 1]) == ["in"] and words[at + 1 : at + 2] in ([], *([word] for word in _BEHIND_IN)):
             return True
     return False
 

@@ -92,7 +92,7 @@ def _being(words: Sequence[str], at: int, subject: Sequence[str], story: Discour
         # "It is a lamp" says nothing of Lina.
         return at + 1
     unknown = all(story.roles[name].kind is None for name in new)
-    article = phrase is not None and (phrase.determiner in ("a", "an") or (phrase.determiner == "the" and unknown))
+    article = phrase is not None and (phrase.determiner in ("a", "an") or (phrase.definite and unknown))
     if phrase and new and (article or phrase.plural) and not is_name_at(words, phrase.end):
         behind, end = described(words, phrase.end, story.world)
         for name in new:

@@ -136,6 +136,8 @@ class Discourse:
             others = (name for name in order if name not in inside[-1:])
             candidates = [name for name in dict.fromkeys(others) if self._allowed(name, gender)]
         known = [name for name in candidates if self.genders.get(name) == gender]
+        if gender == "it" and any(not self._is_one_of_many(name) for name in candidates):
+            candidates = [name for name in candidates if not self._is_one_of_many(name)]
         if gender == "it":
             known = [name for name in candidates if name in known or not name.startswith("#")]
         chosen = next(iter(known or candidates), None)
@@ -144,6 +146,12 @@ class Discourse:
         if chosen.startswith("#") or gender != "it":
             self.genders.setdefault(chosen, gender)
         return (chosen,)
+
+    def _is_one_of_many(self, name: str) -> bool:
+        """Whether it is one of "the flowers"."""
+        role = self.roles[name]
+        alike = [other for other in self.roles.values() if other.kind == role.kind and not other.name.startswith("#")]
+        return not name.startswith("#") and len(alike) > 1 and role.colour is None and role.size is None
 
     def _allowed(self, name: str, gender: str) -> bool:
         if self.genders.get(name, gender) != gender:

@@ -28,6 +28,9 @@ def with_nouns(words: Sequence[str], story: Discourse) -> list[str]:
             # "He likes the blue one" speaks of the flowers, not of him.
             thing = world.kinds[noun] in world.things
             kept = story.noun and world.kinds[story.noun] in world.things and (not thing or _several(story))
+            # "Hugo is a frog, but a yellow one" speaks of him.
+            ahead = words[at : words.index(".", at) if "." in words[at:] else len(words)]
+            kept = kept and not ({"one", "ones"} & {*ahead} and words[at - 2 : at - 1] == ["is"])
             if word in world.plurals or not kept:
                 story.noun = noun
         before = words[at - 1] if at else ""
@@ -62,6 +65,13 @@ def member_of(words: Sequence[str], phrase: Phrase, mentions: Sequence[Mention],
         # "Two robots" first, "the red one" later.
         told = any(role.colour == phrase.looks.colour for role in alike)
         return None if told else next((role.name for role in nameless if role.fits(phrase.looks)), None)
+    last = mentions[-1] if mentions else None
+    if last is not None and len(last.who) == 1 and last.who[0].startswith("#") and phrase.determiner in ("a", "an"):
+        role, before = story.roles[last.who[0]], words[phrase.start - 1]
+        says = "is" in words[last.end : phrase.start] and role.kind == story.world.kinds[phrase.noun]
+        if before in ("but", ",") and says and role.fits(phrase.looks):
+            # "Hugo is a frog, but a yellow one."
+            return last.who[0]
     group = next((mention for mention in reversed(mentions) if len(mention.who) > 1), None)
     if group is None or any(not _lists(word, story.world) for word in words[group.end : phrase.start]):
         return None

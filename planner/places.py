@@ -11,12 +11,12 @@ _ENDING = ("stops", "ends", "no", "not", "over", "after")
 _THROUGH = ("in", "through", "under", "falling")
 _THINKING = ("dreams", "dream", "dreaming", "thinks", "think", "talks", "talk", "hears", "tells", "sings", "reads")
 _WISHING = ("wants", "want", "hopes", "plans", "wishes", "asks", "decides")
+# Indoors for certain.
+_SOFT = frozenset("armchair sofa couch carpet rug fireplace stove bed".split())
 _LEAVING = ("leaves", "leave", "left", "forgets", "loses")
 _OWN = ("his", "her", "its", "their", "the", "a")
 # Indoors, unless the story says where it plays.
-_FURNITURE = frozenset(
-    "armchair sofa couch carpet rug table floor window fireplace stove oven shelf windowsill bed".split()
-)
+_FURNITURE = frozenset("table floor window oven shelf windowsill".split())
 # "Has snow on her hat", "loves the sea".
 _OWNING = frozenset("has have likes like loves love hates hate hears hear smells paints draws".split())
 _BUILDINGS = frozenset("barn tent castle palace school museum shop bakery cafe restaurant cabin hut library".split())
@@ -93,8 +93,8 @@ def read_place(words: Sequence[str], before: Place, world: World, *, settled: bo
         _positions(found),
         _positions(ambient),
         tuple((told.start, told.what) for told in settings),
-        any(told.sort == "setting" and words[told.end - 1] in _FURNITURE for told in found)
-        and not any(words[told.end - 1] not in _FURNITURE for told in settings),
+        any(told.sort == "setting" and words[told.end - 1] in _FURNITURE | _SOFT for told in found)
+        and not any(words[told.end - 1] not in _FURNITURE | _SOFT for told in settings),
     )
 
 

@@ -40,6 +40,10 @@ _BEHIND_NAMES = (
     ", and or 's the is are has have had does did not never also then now still soon just who which with without can "
     "will would could never always quickly slowly happily quietly both in named called"
 ).split()
+_BEFORE_KINDS = frozenset(
+    "a an the this that his her their its my your our one and then now so but when while as if two three soon once "
+    "every each at in on another some no".split()
+)
 # Behind a first word that is no name ("Beyond the hills").
 _BEFORE_NOUNS = ("a", "an", "the", "his", "her", "their", "its")
 _EPITHETS = ("little", "big", "tiny", "old", "young", "brave", "clever", "dear", "poor")
@@ -172,7 +176,7 @@ def _named_like_words(story: str, world: World) -> frozenset[str]:
                 found[word] = found.get(word, 0) + 2
                 inside.add(word)
             elif word.lower() not in NEVER_NAMES and (
-                word.lower() in world.place_words or word.lower() in world.all_verbs or usual_gender(word)
+                usual_gender(word) or (word.lower() in world.words and word.lower() not in world.kinds)
             ):
                 named = at > 0 and tokens[at - 1] in ("named", "called", "am")
                 found[word] = found.get(word, 0) + (2 if named else 1)
@@ -253,7 +257,7 @@ class _Reader:
         word, following = tokens[at], tokens[at + 1] if at + 1 < len(tokens) else ""
         noun = _POSSESSIVE.sub("", following)
         called = noun[:1].isupper() and noun.lower() in self._world.kinds and noun != noun.upper()
-        known = word.lower() in self._world.words and word.lower() not in NEVER_NAMES
+        known = word.lower() in self._world.words and word.lower() not in _BEFORE_KINDS
         return f"{word} {noun}" if called and known and word[:1].isupper() and word.lower() not in TITLES else None
 
     def _folded(self, tokens: list[str]) -> list[str]:

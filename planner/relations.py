@@ -157,12 +157,16 @@ def relations_told(
         elif words[at] in ("on", "from") and words[at + 1 : at + 2] == ["the"] and _side(words, at + 2):
             who = _subjects(words, at, mentions, clauses, taken, ())[:1]
             found += _pairs(who, f"{words[at + 2]} of", _others(who, mentions), False)
+        elif list(words[at : at + 2]) == ["to", "the"] and _side(words, at + 2) and found:
+            # "Ping to the left of the tree, Pong to the right."
+            who = _subjects(words, at, mentions, clauses, taken, ())[:1]
+            found += _pairs(who, f"{words[at + 2]} of", found[-1][2:] if found[-1][1].endswith(" of") else (), False)
         at += 1
     placed = {name for a, _, b in found for name in (a, b)}
     for clause in clauses:
-        target = starts.get(
-            clause.at + 1 + (clause.verb in PLAYING and words[clause.at + 1 : clause.at + 2] == ["with"])
-        )
+        behind = list(words[clause.at + 1 : clause.at + 2])
+        passed = behind in (["up"], ["down"]) or (clause.verb in PLAYING and behind == ["with"])
+        target = starts.get(clause.at + 1 + passed)
         if target is None or clause.negated:
             continue
         if sought is not None and clause.verb in FINDING:
@@ -331,6 +335,10 @@ def _subjects(
     direct = next((mention for mention in mentions if mention.end == place and mention.shown), None)
     if direct is not None:
         return direct.who
+    last = next((clause for clause in reversed(clauses) if clause.at < at), None)
+    if last is not None and not last.subjects and words[place - 1] not in ("and", ",", "."):
+        # "There is a rainbow over the trees."
+        return ()
     before = [clause for clause in clauses if clause.at < at and clause.subjects]
     if before and words[place - 1] != "and":
         object_ = next((m for m in mentions if m.start == before[-1].at + 1 and m.shown), None)

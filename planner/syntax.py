@@ -50,7 +50,7 @@ ADVERBS = frozenset(
 
 PREPOSITIONS = frozenset(
     "to with without of by near behind beside at for from over above on under below in into inside onto around "
-    "beneath underneath alongside towards toward through across against like than".split()
+    "between beneath underneath alongside towards toward through across against like than".split()
 )
 
 

@@ -219,7 +219,8 @@ _PHRASES = {
     "eats": "has a picnic, has lunch, has dinner, has breakfast, has supper",
     "plays with": "has fun with",
     "hides": "takes cover",
-    "meets": "bumps into, runs into, comes across",
+    "meets": "bumps into, comes across",
+    "holds": "holds on to, hangs on to, holds onto, hangs onto",
     "comes": "turns up, shows up",
 }
 
