@@ -120,7 +120,9 @@ def cast_story(reading: Reading, world: World) -> Cast:
         kinds = {name: role.kind for name, role in story.roles.items()}
         standing = [] if told.moved else relations
         relations = relations_told(words, mentions, clauses, told.taken, kinds)
-        relations += _driven(relations, driving(clauses), [name for name in shown if kinds[name] in VEHICLES])
+        for vehicle in VEHICLES:
+            there = [name for name in shown if kinds[name] == vehicle]
+            relations += _driven(relations, driving(clauses, vehicle), there)
         hidden = {name for clause in clauses if clause.verb in ("hides", "hide") for name in clause.subjects} | {
             name for name in hidden if name not in actions[0]
         }
@@ -184,6 +186,7 @@ def _back(words: Sequence[str], told: PlaceTold, story: Discourse) -> set[str]:
 
 def _cast(frames: Sequence[Frame], story: Discourse) -> Cast:
     """Only those count whom some frame shows; a frame before anybody is named shows whoever comes first."""
+    _named_at_last(story)
     frames = [_renamed(frame, story.aliases) for frame in frames]
     everybody = [name for name in story.roles if any(name in shown for _, _, shown, _ in frames)] or list(story.roles)
     known, rest = everybody[:MAX_BEINGS], everybody[MAX_BEINGS:]
@@ -208,13 +211,25 @@ def _cast(frames: Sequence[Frame], story: Discourse) -> Cast:
     return Cast(roles, tuple(choices), tuple(dict.fromkeys([*story.left_out, *missing, *rest])))
 
 
+def _named_at_last(story: Discourse) -> None:
+    """A name of which the story never says what it is, and one creature that it never names, are the same."""
+    strangers = [name for name, role in story.roles.items() if name[0] == "#" and role.kind is None]
+    nameless = [name for name in story.roles if name[0] != "#" and story.is_creature(name)]
+    if len(strangers) == len(nameless) == 1 and not {*strangers, *nameless} & {*story.relatives}:
+        story.name(nameless[0], strangers[0])
+
+
 def _renamed(frame: Frame, names: Mapping[str, str]) -> Frame:
     """The frame with those called by the names they got later."""
     place, relations, shown, doing = frame
     return (
         place,
-        tuple((names.get(a, a), relation, names.get(b, b)) for a, relation, b in relations),
-        [names.get(name, name) for name in shown],
+        tuple(
+            (names.get(a, a), relation, names.get(b, b))
+            for a, relation, b in relations
+            if names.get(a, a) != names.get(b, b)
+        ),
+        list(dict.fromkeys(names.get(name, name) for name in shown)),
         {names.get(name, name): action for name, action in doing.items()},
     )
 

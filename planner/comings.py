@@ -215,9 +215,10 @@ def apart(
     return settings[0][1], set(elsewhere) - set(first)
 
 
-def driving(clauses: Sequence[Clause]) -> list[str]:
-    """Who drives, sails or rides."""
-    return [name for clause in clauses if clause.verb in _DRIVING and not clause.negated for name in clause.subjects]
+def driving(clauses: Sequence[Clause], kind: str = "") -> list[str]:
+    """Who drives, sails or rides; in a vehicle of this kind if one is told."""
+    verbs = {"car": _DRIVING[:2], "boat": _DRIVING[2:6]}.get(kind, ()) + _DRIVING[6:] if kind else _DRIVING
+    return [name for clause in clauses if clause.verb in verbs and not clause.negated for name in clause.subjects]
 
 
 def goes_out(words: Sequence[str], clauses: Sequence[Clause], things: Collection[str]) -> bool:

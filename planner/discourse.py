@@ -18,7 +18,7 @@ OWNERS = {"her": "she", "his": "he", "its": "it"}
 # What people carry about.
 PORTABLE = ("ball", "kite", "book", "umbrella", "cake", "flower", "star", "balloon", "drum", "lamp")
 # What others are carried on.
-BODY = ("back", "head", "shoulder", "shoulders")
+BODY = ("back", "head", "shoulder", "shoulders", "tail", "lap", "knee", "knees")
 # What others are in front of, as well as of whom they belong to.
 FACE = ("nose", "face", "eyes", "feet", "paws", "toes")
 _SUBJECTS = ("she", "he", "it")

@@ -165,6 +165,7 @@ def _named_like_words(story: str, world: World) -> frozenset[str]:
     found: dict[str, int] = {}
     inside: set[str] = set()
     small: set[str] = set()
+    called: set[str] = set()
     for sentence in (part for text in split_story(story) for part in _sentences(text)):
         tokens = _TOKEN.findall(sentence)
         for at, token in enumerate(tokens):
@@ -175,13 +176,14 @@ def _named_like_words(story: str, world: World) -> frozenset[str]:
                 # A noun for one thing needs an article, a name does not: "Poppy is a rabbit".
                 found[word] = found.get(word, 0) + 2
                 inside.add(word)
+                called |= {word} if at and tokens[at - 1] in ("named", "called") else set()
             elif word.lower() not in NEVER_NAMES and (
                 usual_gender(word) or (word.lower() in world.words and word.lower() not in world.kinds)
             ):
                 named = at > 0 and tokens[at - 1] in ("named", "called", "am")
                 found[word] = found.get(word, 0) + (2 if named else 1)
                 inside |= {word} if at else set()
-    return frozenset(word for word in inside if found[word] > 1 and word.lower() not in small)
+    return frozenset(word for word in inside if word in called or (found[word] > 1 and word.lower() not in small))
 
 
 def _is_bare_noun(tokens: list[str], at: int, world: World) -> bool:
@@ -192,8 +194,10 @@ def _is_bare_noun(tokens: list[str], at: int, world: World) -> bool:
     looks = world.forms.get(lower, lower) in (*world.colours, *world.sizes, *world.patterns)
     before, following = tokens[at - 1].lower() if at else "", tokens[at + 1].lower() if at + 1 < len(tokens) else ""
     verb = following in ("is", "was", "has", "had") or world.forms.get(following, following) in world.all_verbs
+    if before in ("named", "called") and tokens[at][0].isupper():
+        return True
     return (noun and before in ("", "and", "named", "called") and (verb or following in ("and", ","))) or (
-        looks and (before in ("", "named", "called") and verb)
+        looks and ((not before and verb) or before in ("named", "called"))
     )
 
 

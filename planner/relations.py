@@ -45,7 +45,7 @@ _RELATIONS = tuple(
         ("around", "next to", False, True),
     )
 )
-_CLOSE = ("in", "on", "into", "onto", "of", "above", "below", "under", "behind", "beside", "near", "for", "about")
+_CLOSE = ("to", "in", "on", "into", "onto", "of", "above", "below", "under", "behind", "beside", "near", "for", "about")
 # What is done with a thing shows where it is: (relation of the doer to it, or of it to the doer if swapped).
 _DOING = {
     **dict.fromkeys(("holds", "carries", "reads", "hugs", "pushes", "kicks"), ("next to", False)),
@@ -144,7 +144,8 @@ def relations_told(
                 if name not in inside
             ]
         elif words[at] in _IN and _is_any(starts.get(at + 1), _STANDING[:1], kinds):
-            found += _pairs(_subjects(words, at, mentions, clauses, taken, ()), "above", starts[at + 1].who[:1], False)
+            tree = starts[at + 1].who[:1]
+            found += _pairs(_subjects(words, at, mentions, clauses, taken, tree), "above", tree, False)
         elif words[at] in ("on", "onto") and (part := _part_of(words, at, starts, kinds)) is not None:
             found += _pairs(_subjects(words, at, mentions, clauses, taken, part.who), "above", part.who[:1], False)
         elif list(words[at : at + 2]) == ["on", "top"] and words[at + 2 : at + 3] != ["of"]:
@@ -238,10 +239,15 @@ def _in_the_middle(who: Sequence[str], mentions: Sequence[Mention], told: Sequen
 
 
 def _both_sides(words: Sequence[str], at: int) -> bool:
-    """ "Left and right of", "on either side of"."""
+    """ "Left and right of", "on the left and on the right of", "on either side of"."""
+    rest = [word for word in words[at : at + 9] if word not in ("to", "on", "the")]
+    if words[at] in ("left", "right", "to", "on") and rest[1:2] == ["and"] and rest[3:4] == ["of"]:
+        return {rest[0], rest[2]} == {"left", "right"}
     rest = list(words[at : at + 4])
-    return rest in (["left", "and", "right", "of"], ["right", "and", "left", "of"]) or (
-        rest[0] == "on" and rest[1:] in (["both", "sides", "of"], ["opposite", "sides", "of"], ["either", "side", "of"])
+    return rest[0] == "on" and rest[1:] in (
+        ["both", "sides", "of"],
+        ["opposite", "sides", "of"],
+        ["either", "side", "of"],
     )
 
 
@@ -333,6 +339,9 @@ def _subjects(
             break
         place -= 1
     direct = next((mention for mention in mentions if mention.end == place and mention.shown), None)
+    if direct is not None and placed and words[direct.start - 1] == "to":
+        # "Reads to Bo all day under a tree."
+        return placed[-1].subjects
     if direct is not None:
         return direct.who
     last = next((clause for clause in reversed(clauses) if clause.at < at), None)

@@ -44,7 +44,7 @@ def acts(words: Sequence[str], at: int, world: World) -> bool:
 ADVERBS = frozenset(
     "also then now still soon both all just too again right very there here slowly quickly happily quietly together "
     "proudly bravely alone finally suddenly always often ever almost nearly even only really once never first last "
-    "anywhere somewhere later together ahead well sadly meanwhile everywhere nearby".split()
+    "anywhere somewhere later already yet together ahead well sadly meanwhile everywhere nearby".split()
 )
 
 

@@ -306,7 +306,7 @@ FUNCTION_WORDS = (
     "shoulders every son daughter grandson baby joy foot fur feathers skin shell hair scales coat quietly happy sad "
     "angry lonely "
     "wearing cousin cousins sisters brothers siblings twin twins mum mom dad uncle aunt niece nephew grandmother grandma "
-    "grandfather grandpa granddaughter pair let look cold warm scene picture about opposite sides middle against could should might must may afraid except anywhere somewhere ago already ever almost nearly even friend guest guests visitor visitors neighbour neighbours neighbor companion nose face eyes feet paws toes quite rather really pretty empty roof "
+    "grandfather grandpa granddaughter pair let look cold warm scene picture about opposite sides middle against could should might must may afraid except anywhere somewhere ago already ever almost nearly even friend tail lap knee knees guest guests visitor visitors neighbour neighbours neighbor companion nose face eyes feet paws toes quite rather really pretty empty roof "
     "too goodbye hello world story animals weather always everywhere nearby above alongside across sadly tired"
 ).split()
 
