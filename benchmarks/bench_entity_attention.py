@@ -6,8 +6,8 @@ F frames; two entities own 15 % of a frame each, in boxes. A position sees its o
 other, and an entity sees itself in the other frames. Rivals that compute just that, each checked against the float64
 reference first:
 
-- SDPA dense mask: one call over the positions of all frames with a mask [F N, F N] made beforehand, on views of what the
-  projections give, as attention processors call it;
+- SDPA dense mask: one call over the positions of all frames with a mask [F N, F N] made beforehand, on views of what
+  the projections give, as attention processors call it;
 - SDPA dense mask, heads first: the same on copies [1, H, F N, D] made beforehand, which is faster and no pipeline has;
 - SDPA row mask: one call a frame over its own positions and the memory, with a mask made beforehand;
 - SDPA gather: for every owner in every frame, its queries and what they see are gathered and attended without a mask;

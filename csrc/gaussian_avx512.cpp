@@ -75,9 +75,8 @@ struct Keys {
 
 inline __m512i xor_of(__m512i a, __m512i b, __m512i c) { return _mm512_ternarylogic_epi64(a, b, c, 0x96); }
 
-// The 32 values of eight counters, given by their first two words; as in gaussian_avx2.cpp, each in a 64-bit lane.
-inline void fill_group(
-    const NoiseRow& row, const Keys& keys, const Held& held, __m512i c0, __m512i c1, float* out) {
+// The 32 words of eight counters, given by their first two words; as in gaussian_avx2.cpp, each in a 64-bit lane.
+inline void draw_words(const NoiseRow& row, const Keys& keys, __m512i c0, __m512i c1, uint32_t* words) {
   const __m512i multiplier0 = _mm512_set1_epi64(kMultiplier0), multiplier1 = _mm512_set1_epi64(kMultiplier1);
   __m512i c2 = _mm512_set1_epi64(row.channel);
   __m512i c3 = _mm512_set1_epi64(row.step);
@@ -94,9 +93,13 @@ inline void fill_group(
   const __m512i even = _mm512_unpacklo_epi64(words01, words23), odd = _mm512_unpackhi_epi64(words01, words23);
   const __m512i low = _mm512_setr_epi64(0, 1, 8, 9, 2, 3, 10, 11), four = _mm512_set1_epi64(4);
   const __m512i high = _mm512_add_epi64(low, four);
-  _mm512_storeu_ps(out, normal16(row.table, held, _mm512_permutex2var_epi64(even, low, odd)));
-  _mm512_storeu_ps(out + 16, normal16(row.table, held, _mm512_permutex2var_epi64(even, high, odd)));
+  _mm512_storeu_si512(words, _mm512_permutex2var_epi64(even, low, odd));
+  _mm512_storeu_si512(words + 16, _mm512_permutex2var_epi64(even, high, odd));
 }
+
+// Words drawn before any becomes a normal value. A value hangs on a long chain of operations and a word's chain on none
+// before it, so the processor works on several only where they are apart.
+constexpr int64_t kWords = 1024;
 
 }  // namespace
 
@@ -111,20 +114,22 @@ void fill_rows_avx512(
   const __m512i origin = _mm512_set1_epi64(x_first >> 2);
   __m512i y = _mm512_set1_epi64(row.y + start / blocks);
   __m512i block = _mm512_add_epi64(_mm512_set1_epi64(start % blocks), _mm512_set_epi64(7, 6, 5, 4, 3, 2, 1, 0));
-  for (int64_t done = 0; done < count; done += 32) {
-    __mmask8 beyond;
-    while ((beyond = _mm512_cmpge_epi64_mask(block, wide)) != 0) {
-      block = _mm512_mask_sub_epi64(block, beyond, block, wide);
-      y = _mm512_mask_add_epi64(y, beyond, y, one);
+  uint32_t words[kWords];
+  for (int64_t done = 0; done < count; done += kWords) {
+    const int64_t some = count - done < kWords ? count - done : kWords;
+    for (int64_t i = 0; i < some; i += 32) {
+      __mmask8 beyond;
+      while ((beyond = _mm512_cmpge_epi64_mask(block, wide)) != 0) {
+        block = _mm512_mask_sub_epi64(block, beyond, block, wide);
+        y = _mm512_mask_add_epi64(y, beyond, y, one);
+      }
+      draw_words(row, keys, _mm512_add_epi64(block, origin), y, words + i);
+      block = _mm512_add_epi64(block, eight);
     }
-    if (count - done >= 32) {
-      fill_group(row, keys, held, _mm512_add_epi64(block, origin), y, out + done);
-    } else {
-      float buffer[32];
-      fill_group(row, keys, held, _mm512_add_epi64(block, origin), y, buffer);
-      std::memcpy(out + done, buffer, static_cast<size_t>(count - done) * sizeof(float));
+    for (int64_t i = 0; i < some; i += 16) {
+      const __mmask16 lanes = static_cast<__mmask16>(some - i < 16 ? (1u << (some - i)) - 1 : 0xffffu);
+      _mm512_mask_storeu_ps(out + done + i, lanes, normal16(row.table, held, _mm512_loadu_si512(words + i)));
     }
-    block = _mm512_add_epi64(block, eight);
   }
 }
 

@@ -6,7 +6,7 @@ namespace raccord {
 namespace {
 
 // Elements whose noise is held at a time: it stays in the first-level cache.
-constexpr int64_t kElements = 1024;
+constexpr int64_t kElements = 4096;
 
 struct Level {
   StepRow step_row;

@@ -45,13 +45,23 @@ class Operation:
 
     name: str
     backends: Mapping[str, Backend] = field(default_factory=dict)
+    _chosen: dict[Any, Callable[..., Any]] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "backends", MappingProxyType(dict(self.backends)))
 
     def choose(self, forced: str | None = None, **call: Any) -> Callable[..., Any]:
-        """The implementation that serves this call: what `pick` names, imported."""
-        return self._load(self.pick(forced, **call))
+        """The implementation that serves this call: what `pick` names, imported. A choice once made is kept."""
+        key = (forced, os.environ.get(ENVIRONMENT), *call.items())
+        found = self._chosen.get(key)
+        if found is None:
+            module = importlib.import_module(self.backends[self.pick(forced, **call)].module)
+            found = self._chosen[key] = getattr(module, self.name)
+        return found
+
+    def forget(self) -> None:
+        """Drop the choices that were kept: backends, or what they need, have changed in this process."""
+        self._chosen.clear()
 
     def pick(self, forced: str | None = None, **call: Any) -> str:
         """The name of the backend that serves this call.
@@ -85,9 +95,6 @@ class Operation:
                 return name
             refusals.append(f"{name}: {'; '.join(reasons)}")
         raise RuntimeError(f"{self.name}: no backend can serve this call. {' | '.join(refusals)}")
-
-    def _load(self, name: str) -> Callable[..., Any]:
-        return getattr(importlib.import_module(self.backends[name].module), self.name)
 
 
 def triton_reasons() -> list[str]:

@@ -108,24 +108,24 @@ def guided_step(
         RuntimeError: the forced backend cannot serve the call.
     """
     _check(sample, output_uncond, output_cond, coefficients)
-    rows = sample.shape[0]
+    rows, device = sample.shape[0], sample.device
     if not isinstance(guidance, Tensor):
-        guidance = torch.full((1,), guidance, dtype=torch.float32, device=sample.device)
+        guidance = torch.full((1,), guidance, dtype=torch.float32, device=device)
     elif (
         guidance.dtype != torch.float32
-        or guidance.device != sample.device
+        or guidance.device != device
         or (guidance.ndim == 4 and guidance.shape[1:] != (1, *sample.shape[2:]))
         or (guidance.ndim not in (0, 1, 4) or (guidance.ndim > 0 and guidance.shape[0] not in (1, rows)))
     ):
         raise ValueError(
             f"guidance must be a number or float32 of shape [], [{rows}] or [{rows}, 1, H, W] for a sample "
-            f"{list(sample.shape)} on {sample.device}, got {guidance.dtype} {list(guidance.shape)} on {guidance.device}"
+            f"{list(sample.shape)} on {device}, got {guidance.dtype} {list(guidance.shape)} on {guidance.device}"
         )
     keys, drawn = _noise(noise, sample)
     if coefficients.ndim == 1:
-        coefficients = coefficients[None]
+        coefficients = coefficients.unsqueeze(0)
     if guidance.ndim == 0:
-        guidance = guidance[None]
+        guidance = guidance.unsqueeze(0)
     operands = (sample, output_uncond, output_cond, guidance, coefficients, keys, drawn, backend)
     if sample.ndim < 4:
         x, u, c = (_four(tensor) for tensor in (sample, output_uncond, output_cond))
@@ -148,25 +148,27 @@ def guided_step(
 
 
 def _check(sample: Tensor, uncond: Tensor, cond: Tensor, coefficients: Tensor) -> None:
-    if sample.dtype != torch.float32 or not 2 <= sample.ndim <= 4:
+    # each attribute of a tensor is a call, so each is asked for once
+    shape, device, dtype = sample.shape, sample.device, sample.dtype
+    if dtype != torch.float32 or not 2 <= len(shape) <= 4:
         raise ValueError(
-            f"sample must be float32 [R, C, H, W], [R, C, L] or [R, C], got {sample.dtype} {list(sample.shape)}: keep "
+            f"sample must be float32 [R, C, H, W], [R, C, L] or [R, C], got {dtype} {list(shape)}: keep "
             "the state in float32 between steps, whatever the model computes in"
         )
     for name, output in (("output_uncond", uncond), ("output_cond", cond)):
-        if output.shape != sample.shape or output.dtype not in _OUTPUTS or output.device != sample.device:
+        if output.shape != shape or output.dtype not in _OUTPUTS or output.device != device:
             raise ValueError(
-                f"{name} must be float32, float16 or bfloat16 {list(sample.shape)} on {sample.device} like the sample, "
+                f"{name} must be float32, float16 or bfloat16 {list(shape)} on {device} like the sample, "
                 f"got {output.dtype} {list(output.shape)} on {output.device}"
             )
-    rows, wide = sample.shape[0], torch.float32 if sample.device.type == "mps" else torch.float64
-    if coefficients.dtype != wide or tuple(coefficients.shape) not in ((7,), (1, 7), (rows, 7)):
+    rows, wide = shape[0], torch.float32 if device.type == "mps" else torch.float64
+    if coefficients.dtype != wide or coefficients.shape not in ((7,), (1, 7), (rows, 7)):
         raise ValueError(
             f"coefficients must be {wide} [{rows}, 7] or [7], columns {', '.join(COEFFICIENTS)}, got "
             f"{coefficients.dtype} {list(coefficients.shape)}"
         )
-    if coefficients.device != sample.device:
-        raise ValueError(f"coefficients must be on {sample.device} like the sample, got {coefficients.device}")
+    if coefficients.device != device:
+        raise ValueError(f"coefficients must be on {device} like the sample, got {coefficients.device}")
 
 
 def _noise(noise: KeyedNoise | tuple[Any, ...] | Tensor | None, sample: Tensor) -> tuple[Tensor | None, Tensor | None]:
@@ -180,13 +182,14 @@ def _noise(noise: KeyedNoise | tuple[Any, ...] | Tensor | None, sample: Tensor) 
                 f"{list(noise.shape)} on {noise.device}"
             )
         return None, noise
-    keyed = KeyedNoise(*noise)  # pyright: ignore[reportArgumentType]
-    rows, streams = sample.shape[0], keyed.streams
+    keyed = noise if isinstance(noise, KeyedNoise) else KeyedNoise(*noise)
+    shape, streams = sample.shape, keyed.streams
+    rows = shape[0]
     if len(streams) != rows:
         raise ValueError(f"noise needs one stream for every row: the sample has {rows}, streams {len(streams)}")
-    height, width = sample.shape[2] if sample.ndim == 4 else 1, sample.shape[-1] if sample.ndim > 2 else 1
+    height, width = shape[2] if len(shape) == 4 else 1, shape[-1] if len(shape) > 2 else 1
     keys = noise_rows(keyed.seed, keyed.purpose, streams, [keyed.step] * rows, height=height, width=width)
-    return keys.to(sample.device), None
+    return keys if sample.device.type == "cpu" else keys.to(sample.device), None
 
 
 def _four(tensor: Tensor) -> Tensor:

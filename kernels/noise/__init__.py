@@ -22,6 +22,7 @@ drawn alone is that frame, and a resumed run continues the same noise. Layout of
 rounding of it. A change of any bit of this is a new `NOISE_VERSION`.
 """
 
+import functools
 import hashlib
 import math
 import operator
@@ -148,7 +149,8 @@ def stream_rows(
         return torch.empty((0, 5), dtype=torch.int64)
     rows = array("q")
     for index, (stream, step) in enumerate(zip(streams, steps, strict=True)):
-        key = _key(seed, purpose, stream, f"streams[{index}]")
+        where = f"streams[{index}]"
+        key = _key(seed, purpose, stream if isinstance(stream, str) else _integer(where, stream, None), where)
         y, x = (0, 0) if corners is None else corners[index]
         rows.extend((key & 0xFFFFFFFF, key >> 32, _integer(f"steps[{index}]", step, _WORD), y, x))
     # a third of the time that torch takes to read a list of lists
@@ -167,8 +169,9 @@ def _corners(origin: list, height: int, width: int) -> list[tuple[int, int]]:
     return found
 
 
-def _key(seed: int, purpose: str, stream: str | SupportsIndex, where: str) -> int:
-    tagged = b"s" + _utf8(where, stream) if isinstance(stream, str) else b"i%d" % _integer(where, stream, None)
+@functools.lru_cache(1024, typed=True)
+def _key(seed: int, purpose: str, stream: str | int, where: str) -> int:
+    tagged = b"s" + _utf8(where, stream) if isinstance(stream, str) else b"i%d" % stream
     encoded = _utf8("purpose", purpose)
     message = seed.to_bytes(8, "little") + len(encoded).to_bytes(4, "little") + encoded + tagged
     return int.from_bytes(hashlib.blake2b(message, digest_size=8, person=_PERSON).digest(), "little")
@@ -190,7 +193,7 @@ def _listed(where: str, values: Sequence) -> list:
 def _integer(where: str, value: SupportsIndex | str, allowed: range | None) -> int:
     """`value` as an int, if it is one and in the range. Tensors of one integer, such as a timestep, are welcome."""
     try:
-        number = operator.index(value)  # pyright: ignore[reportArgumentType]
+        number = value if type(value) is int else operator.index(value)  # pyright: ignore[reportArgumentType]
     except TypeError:
         number = None
     if number is None or isinstance(value, bool):

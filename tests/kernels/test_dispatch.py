@@ -64,3 +64,14 @@ def test_an_unknown_backend_is_refused_with_the_names_there_are(monkeypatch):
 def test_when_none_can_serve_everybodys_reasons_are_told():
     with pytest.raises(RuntimeError, match=r"a: not built \| b: number is odd; and odd is hard"):
         chosen({"a": NOT_BUILT, "b": EVEN_ONLY}, number=1)
+
+
+def test_a_choice_is_kept_for_its_call_and_forgotten_on_demand():
+    refused = []
+    operation = Operation("sqrt", {"a": Backend("math", available=lambda: list(refused)), "b": Backend("cmath")})
+    assert operation.choose().__module__ == "math"
+    refused.append("gone")
+    assert operation.choose().__module__ == "math"
+    assert operation.choose(number=1).__module__ == "cmath"
+    operation.forget()
+    assert operation.choose().__module__ == "cmath"

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from raccord.kernels import _native, info
-from raccord.kernels.noise import gaussian, native
+from raccord.kernels.noise import OPERATION, gaussian, native
 
 ROOT = Path(__file__).parents[2]
 
@@ -20,11 +20,12 @@ needs_native = pytest.mark.skipif(bool(_native.reasons()), reason="; ".join(_nat
 
 @pytest.fixture
 def fresh():
-    """The caches of `_native` empty before and after, for tests that change what it finds."""
+    """What is kept of `_native`'s findings, forgotten before and after, for tests that change what it finds."""
 
     def clear():
         _native.library.cache_clear()
         _native.reasons.cache_clear()
+        OPERATION.forget()
 
     clear()
     yield
