@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from attention_error import UNIT, errs_as_float32_may, errs_at_most_twice, rounded_products, score_error
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -42,14 +43,9 @@ def exact(tensors, **options):
 
 
 def worst_error(tensors, combine):
-    """(output, lse): the most that float32 arithmetic in any order may err, to first order, element by element.
-
-    With u = 2^-24, a score of D products errs by at most E = (D + 2) u scale |q| |k|; an exponential of it by the
-    factor e^(2 E), its own rounding and a share's division included in 20 u; a sum of L of them adds L u, and so does
-    the sum over values (Higham, Accuracy and Stability of Numerical Algorithms, section 3.1).
-    """
+    """(output, lse): the most that float32 arithmetic in any order may err (attention_error.py), by element."""
     query, key, value, segments, weight = (x.double() for x in tensors)
-    unit, scale = 2.0**-24, query.shape[3] ** -0.5
+    unit, scale = UNIT, query.shape[3] ** -0.5
     worst = torch.zeros_like(query)
     worst_lse = torch.zeros_like(weight)
     for row in range(len(query)):
@@ -58,35 +54,20 @@ def worst_error(tensors, combine):
             if length == 0:
                 continue
             k, v = key[start : start + length].transpose(0, 1), value[start : start + length].transpose(0, 1)
-            scores, sizes = scale * q @ k.mT, scale * q.abs() @ k.abs().mT
-            score_error = (q.shape[-1] + 2) * unit * sizes.amax(-1, keepdim=True)
+            scores, error = scale * q @ k.mT, score_error(q, k, scale)
             lse = scores.logsumexp(-1, keepdim=True)
-            worst_lse[row, s] = (score_error + (length + 20) * unit + 2 * unit * lse.abs()).squeeze(-1).amax(0)
+            worst_lse[row, s] = (error + (length + 20) * unit + 2 * unit * lse.abs()).squeeze(-1).amax(0)
             share = weight[row, s][None, :, None].expand_as(lse)
             if combine == "joint":
-                score_error = score_error + 2 * unit * (share.log().abs() + scores.abs().amax(-1, keepdim=True))
+                error = error + 2 * unit * (share.log().abs() + scores.abs().amax(-1, keepdim=True))
                 share = share * (lse - 50).exp()
-            terms.append((share, score_error.where(share > 0, 0.0), length, scores.softmax(-1) @ v.abs()))
+            terms.append((share, error.where(share > 0, 0.0), length, scores.softmax(-1) @ v.abs()))
         total = sum((share for share, *_ in terms), start=torch.zeros((), dtype=torch.float64))
         most = max((error.amax() for _, error, *_ in terms), default=0.0)
         for share, error, length, size in terms:
             relative = 2 * (error if combine == "blend" else most) + (2 * length + 20) * unit
             worst[row] += (relative * (share / total.where(total > 0, 1.0)) * size).transpose(0, 1)
     return worst, worst_lse
-
-
-def errs_as_float32_may(found, expected, worst):
-    assert ((found.double() - expected).abs() <= worst).all()
-
-
-def errs_at_most_twice(found, reference, expected):
-    """Root mean squares; one rounding of the largest result is allowed for where the reference hardly erred, by chance.
-
-    The largest error is a matter of luck in both: `worst_error` bounds it.
-    """
-    error, allowed = (found.double() - expected), (reference.double() - expected)
-    floor = 2.0**-24 * float(expected.abs().max())
-    assert float(error.square().mean().sqrt()) <= 2 * float(allowed.square().mean().sqrt()) + floor
 
 
 @COMBINE
@@ -143,11 +124,9 @@ def test_error_in_bfloat16_products(head_width, positions, combine):
     query, key, value, segments, weight = tensors
     found, lse = call(tensors, combine=combine, return_lse=True)
     expected, expected_lse = exact(tensors, combine=combine, return_lse=True)
-    # one rounding of every exponential and one of the result, half a unit in the last place each
     sizes = exact((query, key, value.abs(), segments, weight), combine=combine)
     worst, worst_lse = worst_error(tensors, combine)
-    allowed = 2**-8 * 1.01 * (sizes + expected.abs()) + 2 * worst
-    assert ((found.double() - expected).abs() <= allowed).all()
+    assert ((found.double() - expected).abs() <= rounded_products(worst, sizes, expected)).all()
     present = expected_lse.isfinite()
     assert torch.equal(present, lse.isfinite())
     # its exponential errs by 2.7e-6 where float32's errs by one unit
