@@ -78,7 +78,9 @@ def cast_story(reading: Reading, world: World) -> Cast:
     for number, frame in enumerate(reading.frames):
         words = with_nouns(frame.split(), story)
         told = read_place(words, place, world, settled=settled)
+        told = told._replace(resting=told.resting and not settled)
         if not settled and told.moved and told.furnished:
+            # Only now is it said where they are.
             place = told.place
             told = told._replace(moved=False)
         back = _back(words, told, story) if left is not None and not told.settings else set()
@@ -258,6 +260,10 @@ def _shown(
     named = [name for name in dict.fromkeys(name for m in mentions if m.shown for name in m.who) if name not in gone]
     if told.moved and driving(clauses):
         named += [name for name in story.around if story.roles[name].kind in VEHICLES and name not in (*named, *gone)]
+    if told.moved and told.resting:
+        # Only now is it said where they are, with what is theirs.
+        owned = [name for name in story.around if story.owners.get(name) in named and name not in gone]
+        named += [name for name in owned if story.carried(name) or story.roles[name].kind in VEHICLES]
     alone = "alone" in words or any(
         before == "only" and (word[0] == "#" or word in ("the", "she", "he", "it"))
         for before, word in itertools.pairwise(words)

@@ -140,7 +140,7 @@ def excluded(
         name
         for m in mentions
         for c in clauses
-        if c.negated and c.verb in FINDING and m.start == c.at + 1
+        if c.negated and c.subjects and c.verb in FINDING and m.start == c.at + 1
         for name in m.who
         if name not in hidden
     }

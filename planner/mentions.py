@@ -71,7 +71,9 @@ def _named_later(mentions: list[Mention], known: set[str], story: Discourse) -> 
     new = [name for name in story.roles if name not in known]
     names = [name for name in new if name.startswith("#") and story.roles[name].kind is None]
     several = [mention.who for mention in mentions if len(mention.who) > 1 and set(mention.who) <= set(new)]
-    nameless = next((who for who in several if len(who) == len(names) and not who[0].startswith("#")), ())
+    nameless = next(
+        (who for who in several if len(who) == len(names) and not any(name.startswith("#") for name in who)), ()
+    )
     if not nameless or not story.is_creature(nameless[0]):
         return mentions
     for old, name in zip(nameless, names, strict=True):

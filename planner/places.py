@@ -13,6 +13,8 @@ _THINKING = ("dreams", "dream", "dreaming", "thinks", "think", "talks", "talk", 
 _WISHING = ("wants", "want", "hopes", "plans", "wishes", "asks", "decides")
 # Indoors for certain.
 _SOFT = frozenset("armchair sofa couch carpet rug fireplace stove bed".split())
+# Whoever goes there comes from elsewhere.
+_THERE = frozenset("to into onto toward towards through down up along across over past from reach reaches".split())
 _LEAVING = ("leaves", "leave", "left", "forgets", "loses")
 _OWN = ("his", "her", "its", "their", "the", "a")
 # Indoors, unless the story says where it plays.
@@ -41,6 +43,7 @@ class PlaceTold(NamedTuple):
         taken: positions of the tokens that say so; ambient: those of them that tell of time or weather.
         settings: positions of the tokens that name a setting, with the setting.
         furnished: whether only its furniture tells that it is a room.
+        resting: whether nothing says that anybody comes there ("they are in the kitchen").
     """
 
     place: Place
@@ -49,6 +52,7 @@ class PlaceTold(NamedTuple):
     ambient: frozenset[int]
     settings: tuple[tuple[int, str], ...]
     furnished: bool = False
+    resting: bool = False
 
     def at(self, setting: str, before: Place) -> "PlaceTold":
         """The same, but playing in `setting`."""
@@ -95,6 +99,7 @@ def read_place(words: Sequence[str], before: Place, world: World, *, settled: bo
         tuple((told.start, told.what) for told in settings),
         any(told.sort == "setting" and words[told.end - 1] in _FURNITURE | _SOFT for told in found)
         and not any(words[told.end - 1] not in _FURNITURE | _SOFT for told in settings),
+        bool(settings) and not any({*words[max(0, told.start - 3) : told.end]} & _THERE for told in settings),
     )
 
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from raccord.planner.clauses import FINDING, PLAYING, VEHICLES, Clause
 from raccord.planner.discourse import BODY, PORTABLE, Mention
+from raccord.planner.reading import UNKNOWN
 from raccord.planner.syntax import ADVERBS, following
 
 # Longest first. The second part says whether subject and object change places ("a ball under a tree": the tree is
@@ -101,7 +102,7 @@ def relations_told(
         if _mutual(words, at):
             who = next((clause.subjects for clause in reversed(clauses) if clause.at < at and clause.subjects), ())
             found += _pairs(who[:1], "next to", who[1:2], False)
-        elif owner is not None:
+        elif owner is not None and _last(clauses, at).verb not in _PUTTING:
             riders = [name for name in _subjects(words, at, mentions, clauses, taken, ()) if name != owner]
             # "The bear carries the mouse on his back": his need not be said of the mouse.
             carriers = [owner] if riders else [name for clause in clauses[-1:] for name in clause.subjects]
@@ -128,8 +129,7 @@ def relations_told(
             if swapped and _is_any(starts.get(at + length), _STANDING, kinds):
                 # "Under a tree" is in front of it.
                 relation, swapped = "in front of", False
-            last = next((clause for clause in reversed(clauses) if clause.at < at), None)
-            if relation == "above" and last is not None and last.verb in _BEATING:
+            if relation == "above" and _last(clauses, at).verb in _BEATING:
                 relation = "next to"
             if _looks_there(words, at, clauses):
                 sought = (relation, objects, swapped)
@@ -192,6 +192,11 @@ def _done(
     return _DOING.get(clause.verb)
 
 
+def _last(clauses: Sequence[Clause], at: int) -> Clause:
+    """The clause whose verb is the last before `at`."""
+    return next((clause for clause in reversed(clauses) if clause.at < at), Clause(0, "", (), False))
+
+
 def _others(who: Sequence[str], mentions: Sequence[Mention]) -> list[str]:
     """Somebody else with a name whom the sentence speaks of."""
     named = [name for mention in mentions if mention.shown for name in mention.who if name[0] == "#"]
@@ -218,7 +223,7 @@ def _given(clause: Clause, target: Mention | None, starts: dict[int, Mention], w
     """ "Pete gives Olive a flower", "gives it to Olive": the flower is next to her."""
     if clause.verb not in _HANDING:
         return []
-    at = target.end + (words[target.end : target.end + 1] == ["back"])
+    at = target.end + (list(words[target.end : target.end + 1]) in (["back"], ["down"], ["up"], ["over"]))
     if words[at : at + 1] == ["to"] and at + 1 in starts:
         gift, receiver = target, starts[at + 1]
     elif clause.verb in _GIVING and target.end in starts:
@@ -329,7 +334,9 @@ def _subjects(
     if placed and placed[-1].verb in _PUTTING:
         direct = next((mention for mention in mentions if mention.end == at and mention.shown and mention.who), None)
         put = next((m for m in mentions if placed[-1].at < m.start <= placed[-1].at + 2 and m.shown), None)
-        if direct is None:
+        attire = words[placed[-1].at + 1 : placed[-1].at + 2] not in ([], *([one] for one in (*ADVERBS, UNKNOWN, "up")))
+        if direct is None and (put is not None or attire):
+            # "Puts his hat on Bo's head": no hat is anybody.
             return put.who if put is not None and put.end <= at else ()
     if used is not None and placed and words[used.start - 1 : used.start] and words[used.start - 1] in _CLOSE:
         # "Sits above Bo on a tree": Bo does not.
