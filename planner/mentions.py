@@ -56,7 +56,8 @@ def read_mentions(words: Sequence[str], told: PlaceTold, story: Discourse) -> li
             subject = _renamed(subject, story)
             mentions = [mention._replace(who=_renamed(mention.who, story)) for mention in mentions]
             before = words[found.start - 1] if found.start else ""
-            if before in _HAVING and len(subject) == 1 and not story.is_creature(found.who[0]):
+            playing = words[found.start - 2 : found.start - 1] in (["plays"], ["play"], ["playing"])
+            if before in _HAVING and not playing and len(subject) == 1 and not story.is_creature(found.who[0]):
                 story.owners |= dict.fromkeys(found.who, subject[0])
             mentions.append(found)
             there = found.start > 1 and words[found.start - 2] == "there" and before in BE
@@ -71,9 +72,8 @@ def _named_later(mentions: list[Mention], known: set[str], story: Discourse) -> 
     new = [name for name in story.roles if name not in known]
     names = [name for name in new if name.startswith("#") and story.roles[name].kind is None]
     several = [mention.who for mention in mentions if len(mention.who) > 1 and set(mention.who) <= set(new)]
-    nameless = next(
-        (who for who in several if len(who) == len(names) and not any(name.startswith("#") for name in who)), ()
-    )
+    several = [who for who in several if not any(name.startswith("#") for name in who)]
+    nameless = next((who for who in several if len(who) == len(names)), ())
     if not nameless or not story.is_creature(nameless[0]):
         return mentions
     for old, name in zip(nameless, names, strict=True):

@@ -250,19 +250,26 @@ FORMS = {
 
 SETTINGS = {
     "meadow": "meadow, meadows, grass, hill, hills, field, grassy field, grassy hill, lawn, park, garden, "
-    "countryside, hilltop, hillside, yard, backyard, fields, orchard, farm, pond, lake, river, stream, brook, riverbank, "
+    "countryside, hilltop, hillside, yard, backyard, fields, orchard, farm, pond, lake, river, stream, brook, "
+    "riverbank, "
     "lakeside, riverside, playground, farmyard, pasture, vineyard, country, back garden, front garden, barnyard, "
     "bridge, swamp, marsh, zoo",
     "forest": "forest, woods, wood, among the trees, between the trees, through the trees, forest clearing, "
     "clearing, jungle, woodland, thicket, forest path, rainforest, grove, undergrowth, woodlands",
-    "beach": "beach, sand, sea, shore, seaside, seashore, coast, ocean, bay, harbour, harbor, pier, waterfront, island, desert island, port, jetty, dock, lagoon, water's edge, water edge",
-    "snow": "snow, snowy field, snowy hill, snowy hills, snowy mountain, snowy meadow, snowy garden, ice, iceberg, frozen lake, frozen pond, snowdrift, snowdrifts, north pole, south pole, antarctica, arctic",
+    "beach": "beach, sand, sea, shore, seaside, seashore, coast, ocean, bay, harbour, harbor, pier, waterfront, "
+    "island, desert island, port, jetty, dock, lagoon, water's edge, water edge",
+    "snow": "snow, snowy field, snowy hill, snowy hills, snowy mountain, snowy meadow, snowy garden, ice, iceberg, "
+    "frozen lake, frozen pond, snowdrift, snowdrifts, north pole, south pole, antarctica, arctic",
     "desert": "desert, dunes, dune, sand dunes, sand dune",
     "street": "street, streets, town, city, road, pavement, sidewalk, village, alley, lane, square, market, "
-    "marketplace, downtown, crossroads, bus stop, corner, station, shop, bakery, bookshop, school gate, fair, neighbourhood, neighborhood",
-    "room": "room, playroom, nursery, hallway, attic, library, classroom, cabin, hut, in bed, inside, indoors, dining room, bathroom, cellar, basement, "
-    "barn, workshop, school, museum, theatre, theater, castle, palace, tent, cafe, restaurant, office, studio, by the fire, "
-    "by the fireplace, fireside, to bed, into bed, on the bed, on the sofa, on the carpet, on the rug, on the couch, den, "
+    "marketplace, downtown, crossroads, bus stop, corner, station, shop, bakery, bookshop, school gate, fair, "
+    "neighbourhood, neighborhood",
+    "room": "room, playroom, nursery, hallway, attic, library, classroom, cabin, hut, in bed, inside, indoors, "
+    "dining room, bathroom, cellar, basement, "
+    "barn, workshop, school, museum, theatre, theater, castle, palace, tent, cafe, restaurant, office, studio, by "
+    "the fire, "
+    "by the fireplace, fireside, to bed, into bed, on the bed, on the sofa, on the carpet, on the rug, on the "
+    "couch, den, "
     "burrow, armchair, sofa, couch, carpet, rug, table, floor, window, fireplace, stove, oven, shelf, windowsill, bed, "
     "living room, bedroom, kitchen, at home, in the house, in a house, inside the house, into the house, in her "
     "house, in his house, in their house, in its house, in her cottage, in his cottage, in their cottage, in her "
@@ -289,7 +296,8 @@ WEATHERS = {
     "rain": "rain, rainy, rains, raining, rainy day, rainstorm, storm, stormy, rainy weather, thunderstorm, "
     "drizzle, drizzles, pouring, downpour, rain is falling, rain falls, raindrops, raincloud",
     "snowfall": "snowfall, snowy, snows, snowing, falling snow, in falling snow, snowy weather, snowstorm, "
-    "blizzard, snowflakes, snow is falling, snow falls, snow starts, it starts to snow, snow begins, it begins to snow, snow is still falling, the snow falls",
+    "blizzard, snowflakes, snow is falling, snow falls, snow starts, it starts to snow, snow begins, it begins to "
+    "snow, snow is still falling, the snow falls",
 }
 
 FUNCTION_WORDS = (
@@ -305,8 +313,12 @@ FUNCTION_WORDS = (
     "best whose mother father brother sister winter summer spring autumn outdoors outside head shoulder am my "
     "shoulders every son daughter grandson baby joy foot fur feathers skin shell hair scales coat quietly happy sad "
     "angry lonely "
-    "wearing cousin cousins sisters brothers siblings twin twins mum mom dad uncle aunt niece nephew grandmother grandma "
-    "grandfather grandpa granddaughter pair let look cold warm scene picture about opposite sides middle against could should might must may afraid except anywhere somewhere ago already ever almost nearly even friend tail lap knee knees guest guests visitor visitors neighbour neighbours neighbor companion nose face eyes feet paws toes quite rather really pretty empty roof "
+    "wearing cousin cousins sisters brothers siblings twin twins mum mom dad uncle aunt niece nephew grandmother "
+    "grandma "
+    "grandfather grandpa granddaughter pair let look cold warm scene picture about opposite sides middle against "
+    "could should might must may afraid except anywhere somewhere ago already ever almost nearly even friend tail "
+    "lap knee knees guest guests visitor visitors neighbour neighbours neighbor companion nose face eyes feet paws "
+    "toes quite rather really pretty empty roof "
     "too goodbye hello world story animals weather always everywhere nearby above alongside across sadly tired"
 ).split()
 

@@ -11,7 +11,8 @@ import sys
 from pathlib import Path
 
 # Its neighbours, and the stage's modules, which import each other as `stage.world`.
-sys.path[:0] = [str(folder) for folder in Path(__file__).resolve().parents[:2]]
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 import english
 import verbs
