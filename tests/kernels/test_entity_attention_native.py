@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from raccord.kernels import _native
-from raccord.kernels.entity_attention import entity_attention, native
+from raccord.kernels.entity_attention import entity_attention, native, routes
 
 pytestmark = pytest.mark.skipif(bool(_native.reasons()), reason="; ".join(_native.reasons()))
 
@@ -216,6 +216,23 @@ def test_automatic_choice_serves_what_cpu_cannot():
     assert args[0].grad is not None
     with pytest.raises(RuntimeError, match="no derivative"):
         cpu(args, rest)
+
+
+def test_a_measured_route_goes_before_the_order_of_backends(monkeypatch):
+    monkeypatch.delenv("RACCORD_BACKEND", raising=False)
+    args, rest = make(16, height=6, width=7, head_width=8)
+    by_sdpa = entity_attention(*args, **rest, backend="sdpa")
+    assert not torch.equal(by_sdpa, entity_attention(*args, **rest))
+    here = routes.architecture(torch.device("cpu"))
+    monkeypatch.setattr(routes, "FASTEST", {(here, 8, 42, torch.float32): "sdpa"})
+    assert torch.equal(entity_attention(*args, **rest), by_sdpa)
+    # the key holds the dtype, and never the batch; a forced backend and one that cannot serve go their ways
+    assert torch.equal(
+        entity_attention(*[x[:1] for x in args], **rest | {"bank_segments": rest["bank_segments"][:1]}), by_sdpa[:1]
+    )
+    assert torch.equal(entity_attention(*args, **rest, backend="cpu"), cpu(args, rest))
+    args[0].requires_grad_()
+    assert entity_attention(*args, **rest).requires_grad
 
 
 def operator_call(seed=14):
