@@ -18,7 +18,8 @@ PLAYING = ("plays", "play", "playing")
 MOVING = frozenset(
     "flies fly flying lands land dances dance dancing swims swim skates skate hops hop skips skip sails sail drives "
     "drive rides ride rows row swings swoops throws throw kicks kick pushes push pulls pull brings bring floats leaves "
-    "leave departs sneaks crawls crosses passes digs builds gets rolls reaches reach arrives arrive climbs overtakes passes".split()
+    "leave departs sneaks crawls crosses passes digs builds gets rolls reaches reach arrives arrive climbs "
+    "overtakes".split()
 )
 # Nor does anybody sleep who does anything but this.
 ASLEEP = frozenset(
@@ -40,8 +41,8 @@ _NOBODY = ("nobody", "somebody", "someone", "something", "nothing", "none", "no-
 # Between a verb and the one before it that has the same subject.
 _LINKING = (
     frozenset(
-        "and , . but or so to then when while because as that until after before where if who which whose not never will "
-        "can could would should must may might let lets help helps too also there it by together".split()
+        "and , . but or so to then when while because as that until after before where if who which whose not never "
+        "will can could would should must may might let lets help helps too also there it by together".split()
     )
     | ADVERBS
     | {*BE, "?"}
