@@ -14,7 +14,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from raccord.planner.clauses import VEHICLES, Clause, actions_told, read_clauses, roused
-from raccord.planner.comings import apart, driving, eaten, excluded, goes_in, goes_out, leaving, returning, taken_along
+from raccord.planner.comings import (
+    apart,
+    disturbed,
+    driving,
+    eaten,
+    excluded,
+    goes_in,
+    goes_out,
+    leaving,
+    returning,
+    taken_along,
+    turns_outside,
+)
 from raccord.planner.discourse import PORTABLE, Discourse, Mention
 from raccord.planner.kinship import kind_by_kinship
 from raccord.planner.looks import Role as Role
@@ -97,7 +109,7 @@ def cast_story(reading: Reading, world: World) -> Cast:
         elif (
             not (told.settings or told.furnished)
             and place.setting in world.indoors
-            and goes_out(words, clauses, story.things())
+            and (goes_out(words, clauses, story.things()) or turns_outside(words, mentions))
         ):
             told = told.at(outdoors, place)
         elif not told.settings and place.setting not in world.indoors and goes_in(words, mentions, clauses):
@@ -121,15 +133,23 @@ def cast_story(reading: Reading, world: World) -> Cast:
         doing = _doing(actions, shown, doing if not told.moved else {}, story, roused(clauses))
         kinds = {name: role.kind for name, role in story.roles.items()}
         standing = [] if told.moved else relations
-        relations = relations_told(words, mentions, clauses, told.taken, kinds)
+        relations = relations_told(words, mentions, clauses, told.taken, kinds, shown)
         for vehicle in VEHICLES:
             there = [name for name in shown if kinds[name] == vehicle]
             relations += _driven(relations, driving(clauses, vehicle), there)
         hidden = {name for clause in clauses if clause.verb in ("hides", "hide") for name in clause.subjects} | {
             name for name in hidden if name not in actions[0]
         }
-        relations += _lasting(standing, relations, actions[0], roused(clauses)[2], hidden, kinds)
+        moving = roused(clauses)[2] | disturbed(words, mentions, clauses, story.things())
+        inside = {a for a, word, b in standing if word == "behind" and kinds.get(b) in VEHICLES}
+        going = {name for clause in clauses if clause.verb in ("goes", "go", "travels") for name in clause.subjects}
+        walking = {name: action for name, action in actions[0].items() if name not in inside & going}
+        relations += _lasting(standing, relations, walking, moving, hidden, kinds)
         relations = [relation for relation in relations if {relation[0], relation[2]} <= set(shown)][:MAX_RELATIONS]
+        riding = {a for a, word, b in relations if word == "behind" and kinds.get(b) in VEHICLES}
+        doing = {
+            n: story.world.creature_actions[0] if n in riding and a in _ON_THE_WAY else a for n, a in doing.items()
+        }
         story.spoken(mentions, next((clause.subjects for clause in clauses if clause.subjects), ()))
         # Whoever came and went in this frame is not there in the next.
         things = story.things()

@@ -104,6 +104,9 @@ def _is_side(words: Sequence[str], at: int, ends: Mapping[int, int]) -> bool:
 def _is_noun(words: Sequence[str], at: int, world: World) -> bool:
     """Whether the verb's word at `at` is a noun: "a walk", "her big dream"."""
     before = at - 1
+    if words[at].endswith("s") and words[before] == UNKNOWN:
+        # "The wind takes the balloon."
+        return False
     while before > 0 and (words[before] in world.sizes or words[before] in world.colours or words[before] == UNKNOWN):
         before -= 1
     owner = words[before] in ("his", "her", "their", "its", "my", "your", "our")

@@ -22,6 +22,14 @@ _MOVING_OFF = MOVING | frozenset(
 # "Comes home" is there.
 _COMING = ("comes", "come", "gets", "get", "returns", "return", "arrives")
 _TAKING = frozenset("takes take carries carry picks steals catches holds".split())
+# Verbs that leave a thing where it is.
+_AT_REST = frozenset(
+    "is are has have stands stand stays stay hangs hang lies lie lights shines shine glows glow remains remain "
+    "holds hold holding carries carry carrying sees see looks look watches watch likes like loves love wants want "
+    "reads read reading needs need finds find knows know hears hear remembers paints paint admires admire guards "
+    "guard points point plays play beats beat waters twinkles belongs flies fly floats float sits sit rests rest "
+    "keeps keep wears wear".split()
+)
 _PRESENT = ("is", "are", "comes", "come", "joins", "join", "follows", "follow", "stays")
 _BEHIND_IN = ("and", ",", ".", "from", "to", "for")
 _DRIVING = ("drives", "drive", "sails", "sail", "rows", "row", "rides", "ride", "driving", "riding")
@@ -84,6 +92,9 @@ def _goes(
         return any(word in (*_AWAY[:2], "gone") for word in rest[1:3])
     object_ = min((mention.start for mention in mentions if mention.start > clause.at), default=len(words))
     near = rest[1 : min(4, object_ - clause.at)]
+    if clause.verb in ("rides", "ride") and "on" in rest:
+        # "Rides home on Bo's back."
+        return False
     ways = _AWAY[:2] if clause.verb in _COMING else _AWAY
     return "gone" in rest[:3] or (clause.verb in _MOVING_OFF and any(word in ways for word in near))
 
@@ -99,10 +110,25 @@ def taken_along(
     return {name for m in mentions if m.start in starts for name in m.who}
 
 
+def disturbed(
+    words: Sequence[str], mentions: Sequence[Mention], clauses: Sequence[Clause], things: Collection[str]
+) -> set[str]:
+    """Things that are no longer where they were: they do something that is no rest, or something is done to them."""
+    moved = {name for c in clauses if c.verb not in _AT_REST and not c.negated for name in c.subjects}
+    for clause in clauses:
+        at = clause.at + 1 + (list(words[clause.at + 1 : clause.at + 2]) in (["up"], ["down"], ["off"], ["out"]))
+        target = next((m for m in mentions if m.start == at), None)
+        if target is not None and clause.verb not in _AT_REST and not clause.negated:
+            moved |= {*target.who}
+    return moved & {*things}
+
+
 def eaten(words: Sequence[str], mentions: Sequence[Mention], clauses: Sequence[Clause]) -> set[str]:
-    """What is eaten up."""
+    """What is eaten up, or blown away."""
     ends = [c.at for c in clauses if c.verb in ("eats", "eat", "finishes") and not c.negated]
     starts = {at + 1 for at in ends} | {at + 2 for at in ends if words[at + 1 : at + 2] == ["up"]}
+    blown = {c.at + 1 for c in clauses if c.verb in ("takes", "carries", "blows", "sweeps") and not c.subjects}
+    starts |= {m.start for m in mentions if m.start in blown and list(words[m.end : m.end + 1]) in (["away"], ["off"])}
     return {name for m in mentions if m.start in starts for name in m.who}
 
 
@@ -223,10 +249,19 @@ def driving(clauses: Sequence[Clause], kind: str = "") -> list[str]:
 
 def goes_out(words: Sequence[str], clauses: Sequence[Clause], things: Collection[str]) -> bool:
     """Whether somebody leaves a room: "they go outside", "she runs out of the house"."""
-    verbs = (*_GOING, *BE[:2], "steps", "play", "plays")
+    verbs = (*_GOING, *MOVING, *BE[:2], "steps", "step", "play", "plays", "rushes", "hurries", "jumps", "climbs")
     leaving = [clause for clause in clauses if clause.verb in verbs and not clause.negated]
     ends = [clause.at + 1 for clause in leaving if not clause.subjects or not {*clause.subjects} <= {*things}]
     return any(words[at : at + 1] in (["outside"], ["out"], ["outdoors"]) for at in ends)
+
+
+def turns_outside(words: Sequence[str], mentions: Sequence[Mention]) -> bool:
+    """Whether a sentence tells of somebody outside: "Outside the house a dog plays a drum"."""
+    starts = [
+        at for at, word in enumerate(words) if word == "outside" and (at == 0 or words[at - 2 : at] == [".", "and"])
+    ]
+    ends = [next((n for n in range(at, len(words)) if words[n] == "."), len(words)) for at in starts]
+    return any(at < m.start < end for at, end in zip(starts, ends, strict=True) for m in mentions)
 
 
 def goes_in(words: Sequence[str], mentions: Sequence[Mention], clauses: Sequence[Clause]) -> bool:

@@ -133,7 +133,8 @@ def _mention(
         return relative
     if word in OWNERS and following in _SIDES:
         # "Sits to his right."
-        return Mention(at, at + 1, story.pronoun(OWNERS[word], mentions, subject))
+        object_ = {"his": "him"}.get(word, word)
+        return Mention(at, at + 1, story.pronoun(object_, mentions, subject))
     if word in POSSESSIVES and following in ("friends", "animals"):
         owner = story.pronoun(OWNERS.get(word, ""), mentions, ()) if word in OWNERS else ()
         return Mention(at, at + 2, tuple(name for name in story.creatures_around(mentions) if name not in owner))
@@ -201,6 +202,9 @@ def _others(
     other = noun in ("other", "others") and words[at] == "the"
     if not other and (words[at] not in (*OWNERS, "'s", "their", "the") or noun not in (*_FRIENDS, *_COMPANY)):
         return None
+    if words[at] in OWNERS:
+        # "His friend" tells that somebody is a he.
+        story.pronoun(OWNERS[words[at]], mentions, ())
     if is_name_at(words, place + 1) or (words[at] == "the" and noun in _FRIENDS and not subject):
         return None
     owner = story.pronoun(OWNERS[words[at]], mentions, ()) if words[at] in OWNERS else subject

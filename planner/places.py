@@ -77,6 +77,9 @@ def read_place(words: Sequence[str], before: Place, world: World, *, settled: bo
     if settled or any(words[told.end - 1] not in _FURNITURE for told in settings):
         # A table may stand anywhere.
         settings = [told for told in settings if words[told.end - 1] not in _FURNITURE]
+    if settled and before.setting not in world.indoors:
+        # There is grass in the mountains, too.
+        settings = [told for told in settings if list(words[told.start - 2 : told.end]) != ["in", "the", "grass"]]
     times = [told for told in found if told.sort == "time" and not _wished(words, told.start)]
     weathers = [told for told in found if told.sort == "weather"] + [
         told._replace(sort="weather", what="snowfall") for told in snow

@@ -196,6 +196,8 @@ def _is_bare_noun(tokens: list[str], at: int, world: World) -> bool:
     verb = following in ("is", "was", "has", "had") or world.forms.get(following, following) in world.all_verbs
     if before in ("named", "called") and tokens[at][0].isupper():
         return True
+    if noun and at and before not in _BEFORE_KINDS and not tokens[at - 1][0].isupper():
+        return True
     return (noun and before in ("", "and", "named", "called") and (verb or following in ("and", ","))) or (
         looks and ((not before and verb) or before in ("named", "called"))
     )

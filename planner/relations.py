@@ -1,6 +1,6 @@
 """Where a sentence says that somebody stands: prepositions, sides, and what is done with a thing."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from raccord.planner.clauses import FINDING, PLAYING, VEHICLES, Clause
 from raccord.planner.discourse import BODY, PORTABLE, Mention
@@ -87,8 +87,10 @@ def relations_told(
     clauses: Sequence[Clause],
     taken: frozenset[int],
     kinds: Mapping[str, str | None],
+    around: Collection[str] = (),
 ) -> list[Relation]:
-    """Relations that a sentence states, in order, at most one a pair; `kinds` tells the kind of every role."""
+    """Relations that a sentence states, in order, at most one a pair; `kinds` tells the kind of every role, `around`
+    who is there."""
     found: list[Relation] = []
     done: list[Relation] = []
     ahead: list[Relation] = []
@@ -146,6 +148,11 @@ def relations_told(
         elif words[at] in _IN and _is_any(starts.get(at + 1), _STANDING[:1], kinds):
             tree = starts[at + 1].who[:1]
             found += _pairs(_subjects(words, at, mentions, clauses, taken, tree), "above", tree, False)
+        elif words[at] in _IN and words[at - 1 : at] in (["gets"], ["get"], ["climbs"], ["hops"], ["jumps"]):
+            # "Flora gets in": into the car that is there.
+            there = [name for name, kind in kinds.items() if kind in VEHICLES and name in around]
+            if starts.get(at + 1) is None and len(there) == 1:
+                found += [(name, "behind", there[0]) for name in _last(clauses, at).subjects if name not in there]
         elif words[at] in ("on", "onto") and (part := _part_of(words, at, starts, kinds)) is not None:
             found += _pairs(_subjects(words, at, mentions, clauses, taken, part.who), "above", part.who[:1], False)
         elif list(words[at : at + 2]) == ["on", "top"] and words[at + 2 : at + 3] != ["of"]:

@@ -250,9 +250,9 @@ FORMS = {
 
 SETTINGS = {
     "meadow": "meadow, meadows, grass, hill, hills, field, grassy field, grassy hill, lawn, park, garden, "
-    "countryside, hilltop, hillside, yard, backyard, fields, orchard, farm, pond, lake, river, stream, brook, "
+    "countryside, hilltop, hillside, yard, backyard, fields, orchard, farm, pond, river, stream, brook, "
     "riverbank, "
-    "lakeside, riverside, playground, farmyard, pasture, vineyard, country, back garden, front garden, barnyard, "
+    "riverside, playground, farmyard, pasture, vineyard, country, back garden, front garden, barnyard, "
     "bridge, swamp, marsh, zoo",
     "forest": "forest, woods, wood, among the trees, between the trees, through the trees, forest clearing, "
     "clearing, jungle, woodland, thicket, forest path, rainforest, grove, undergrowth, woodlands",
