@@ -13,6 +13,7 @@ can do at most.
 """
 
 import argparse
+import itertools
 import json
 import sys
 import time
@@ -35,10 +36,12 @@ LAYERS = {
 }
 TINY = {"tiny 8x8": (8, 1, 40, 32)}
 Calls = dict[str, Callable[[], Any]]
+#: What it is, its rivals, and whose speed is compared.
+Source = Iterator[tuple[dict[str, Any], Calls, str]]
 
 
-def regional(layers: Any, dtype: Any, *, flex: bool, check: bool) -> Iterator[tuple[dict[str, Any], Calls, str]]:
-    """(what it is, rivals, whose speed is compared), checked."""
+def regional(layers: Any, dtype: Any, *, flex: bool, check: bool) -> Source:
+    """Regional attention, checked."""
     import torch
     from bench_regional_attention import Case
 
@@ -93,7 +96,7 @@ def xformers_call(case: Any) -> Callable[[], Any] | None:
     return lambda: memory_efficient_attention(case.query, keys, values, attn_bias=mask)
 
 
-def shared(layers: Any, dtype: Any, *, flex: bool, check: bool) -> Iterator[tuple[dict[str, Any], Calls, str]]:
+def shared(layers: Any, dtype: Any, *, flex: bool, check: bool) -> Source:
     """As `regional`, for entity attention."""
     import torch
     from bench_entity_attention import OTHERS, rivals
@@ -111,7 +114,7 @@ def shared(layers: Any, dtype: Any, *, flex: bool, check: bool) -> Iterator[tupl
             yield about | {f"{who} compiled in s": seconds for who, seconds in compiled.items()}, calls, "raccord"
 
 
-def steps(dtype: Any, *, check: bool) -> Iterator[tuple[dict[str, Any], Calls, str]]:
+def steps(dtype: Any, *, check: bool) -> Source:
     """As `regional`, for the guided step: DDIM, with and without noise, beside guidance and step of diffusers."""
     import diffusers
     import torch
@@ -206,6 +209,32 @@ def machine(dtype: Any) -> dict[str, Any]:
     }
 
 
+def record(sources: list[Source], result: dict[str, Any], path: Path, *, ends: float) -> None:
+    """Time what the sources give, in turn, so that time runs out for all alike; rewrites `path` after every row.
+
+    Args:
+        sources: what to time; emptied.
+        result: what the file holds besides, the machine.
+        ends: when to stop, on time.monotonic's clock; what was next is named then.
+    """
+    rows, left = [], []
+    result |= {"rows": rows, "stopped before": left}
+    while sources:
+        for source in list(sources):
+            if (found := next(source, None)) is None:
+                sources.remove(source)
+                continue
+            about, calls, ours = found
+            if time.monotonic() > ends:
+                left.append(about)
+                sources.remove(source)
+            else:
+                rows.append(about | {"who": timed(calls, ours)})
+                print(about, {who: round(one["speedup"], 2) for who, one in rows[-1]["who"].items()}, flush=True)
+            # after every row: a run that is cut short has said something
+            path.write_text(json.dumps(result, indent=1) + "\n")
+
+
 def main() -> None:
     """Check and time everything, as long as there is time."""
     import torch
@@ -218,33 +247,19 @@ def main() -> None:
     given = parser.parse_args()
     dtype = torch.float16 if given.check else getattr(torch, given.dtype)
     ends = time.monotonic() + 60 * given.minutes
-    rows, left = [], []
     with torch.device("cpu" if given.check else "cuda"), torch.no_grad():
         layers = TINY if given.check else LAYERS
-        result: dict[str, Any] = {} if given.check else {"machine": machine(dtype)}
         options = {"flex": given.flex, "check": given.check}
-        # in turn, so that time runs out for all alike
         sources = [
             shared(layers, dtype, **options),
             regional(layers, dtype, **options),
             steps(dtype, check=given.check),
         ]
-        while sources:
-            for source in list(sources):
-                if (found := next(source, None)) is None:
-                    sources.remove(source)
-                elif given.check:
-                    print(found[0], *found[1])
-                elif time.monotonic() > ends:
-                    left.append(found[0])
-                    sources.remove(source)
-                else:
-                    about, calls, ours = found
-                    rows.append(about | {"who": timed(calls, ours)})
-                    print(about, {who: round(one["speedup"], 2) for who, one in rows[-1]["who"].items()}, flush=True)
-                    # after every row: a run that is cut short has said something
-                    result |= {"rows": rows, "stopped before": left}
-                    (HERE / "results" / "gpu.json").write_text(json.dumps(result, indent=1) + "\n")
+        if given.check:
+            for about, calls, _ in itertools.chain(*sources):
+                print(about, *calls)
+        else:
+            record(sources, {"machine": machine(dtype)}, HERE / "results" / "gpu.json", ends=ends)
 
 
 if __name__ == "__main__":

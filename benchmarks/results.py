@@ -4,6 +4,7 @@ Nothing in the tables is typed by hand. A file that is absent is named as not me
 """
 
 import json
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -128,6 +129,40 @@ def side_by_side(found: Found) -> str:
     return table([*given, "who", "median us", "min us", "raccord is faster by"], rows) + "\n\n" + note
 
 
+def gpu(found: Found) -> str:
+    """The JSON of benchmarks/bench_gpu.py: a table a kernel."""
+    machine, parts = found["machine"], []
+    for kernel in dict.fromkeys(row["kernel"] for row in found["rows"]):
+        rows = [row for row in found["rows"] if row["kernel"] == kernel]
+        given = [name for name in rows[0] if name not in ("kernel", "who") and "compiled" not in name]
+        lines = []
+        for row in rows:
+            for who, one in row["who"].items():
+                compiled = row.get(f"{who} compiled in s")
+                lines.append(
+                    [
+                        *(row[name] for name in given),
+                        who if compiled is None else f"{who}, first compiled in {compiled:.0f} s",
+                        f"{one['median_us']:.0f} ({one['low_us']:.0f}-{one['high_us']:.0f})",
+                        "" if math.isnan(one.get("graph_us", math.nan)) else f"{one['graph_us']:.0f}",
+                        f"{one['speedup']:.2f}",
+                        "" if math.isnan(one.get("graph_speedup", math.nan)) else f"{one['graph_speedup']:.2f}",
+                    ]
+                )
+        head = [*given, "who", "median us (quartiles)", "in a graph", "raccord is faster by", "in graphs"]
+        parts += [f"### {kernel.capitalize()}", table(head, lines)]
+    roof = ", ".join(f"{name} {value:.1f}" for name, value in machine["roof"].items())
+    versions = ", ".join(f"{name} {machine[name]}" for name in ("torch", "cuda", "cudnn", "triton", "commit"))
+    capability = "".join(map(str, machine["capability"]))
+    parts.append(
+        f"{machine['gpu']} (sm_{capability}), {machine['dtype']}, {versions}; roof: {roof}. "
+        "Where nothing stands under graphs, it cannot be captured or was not tried."
+    )
+    if found["stopped before"]:
+        parts.append(f"Time was up before: {'; '.join(str(about) for about in found['stopped before'])}.")
+    return "\n\n".join(parts)
+
+
 def instruments(found: Found) -> str:
     """Accuracies, then what is read on degraded pictures."""
     figures = table(["figure", "value"], [leaf for leaf in leaves(found) if not leaf[0].startswith("degraded")])
@@ -167,25 +202,30 @@ SECTIONS: list[tuple[str, str, str, Callable[[Found], str]]] = [
 ]
 
 
-def main() -> None:
-    """Write RESULTS.md."""
+def written(folder: Path) -> str:
+    """The document made of the JSON files in `folder`."""
+    found_gpu = (folder / "gpu.json").is_file()
     parts = [
         "# Results",
         "Written by `benchmarks/results.py` from the JSON files in `benchmarks/results/`; each section names the "
-        "command that makes its file. All figures are from 2 shared CPU cores without a GPU, "
-        "some with AVX2, some with AVX-512 and AMX; absolute times "
-        "there vary by tens of per cent between runs. GPU rows are open: no GPU was at hand.",
+        f"command that makes its file. All figures{' but those of the last section' if found_gpu else ''} are from 2 "
+        "shared CPU cores without a GPU, some with AVX2, some with AVX-512 and AMX; absolute times "
+        f"there vary by tens of per cent between runs.{'' if found_gpu else ' GPU rows are open: no GPU was at hand.'}",
     ]
-    for name, title, command, write in SECTIONS:
-        path = HERE / "results" / f"{name}.json"
-        parts.append(f"## {title}")
-        if not path.is_file():
-            parts.append(f"Not measured yet: `{command}`.")
-            continue
-        found = json.loads(path.read_text())
-        parts.append(f"`{found.pop('command', command)}`")
-        parts.append(write(found))
-    (HERE / "RESULTS.md").write_text("\n\n".join(parts) + "\n")
+    # the last one is shown only where its file is
+    for name, title, command, write in [*SECTIONS, ("gpu", "The kernels on a GPU", "benchmarks/gpu.sh", gpu)]:
+        path = folder / f"{name}.json"
+        if path.is_file():
+            found = json.loads(path.read_text())
+            parts += [f"## {title}", f"`{found.pop('command', command)}`", write(found)]
+        elif name != "gpu":
+            parts += [f"## {title}", f"Not measured yet: `{command}`."]
+    return "\n\n".join(parts) + "\n"
+
+
+def main() -> None:
+    """Write RESULTS.md."""
+    (HERE / "RESULTS.md").write_text(written(HERE / "results"))
 
 
 if __name__ == "__main__":

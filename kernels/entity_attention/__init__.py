@@ -131,10 +131,10 @@ def _run(
 ) -> Tensor:
     if query.device.type == "cpu":
         _check_values(owner, visible.shape[-1], bank_segments, bank_key.shape[0])
-    device, dtype, positions, head_width = query.device, query.dtype, query.shape[1], query.shape[3]
-    fastest = routes.FASTEST and routes.FASTEST.get((routes.architecture(device), head_width, positions, dtype))
+    device, dtype, head_width = query.device, query.dtype, query.shape[3]
+    first = routes.fastest(device, head_width, query.shape[1], dtype)
     implementation = OPERATION.choose(
-        backend, first=fastest or None, device=device, dtype=dtype, gradient=gradient, head_width=head_width
+        backend, first=first, device=device, dtype=dtype, gradient=gradient, head_width=head_width
     )
     operands = (query, key, value, owner, visible, bank_key, bank_value, bank_segments)
     return implementation(*operands, bank_weight=bank_weight, scale=scale).contiguous()

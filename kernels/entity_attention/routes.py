@@ -15,6 +15,11 @@ from raccord.kernels import _native
 FASTEST: dict[tuple[str, int, int, torch.dtype], str] = {}
 
 
+def fastest(device: torch.device, head_width: int, positions: int, dtype: torch.dtype) -> str | None:
+    """The backend that was measured to be fastest for such a call; None where nothing was, or the default is."""
+    return FASTEST.get((architecture(device), head_width, positions, dtype))
+
+
 @functools.cache
 def architecture(device: torch.device) -> str:
     """`sm_90` and the like on CUDA, else the device's type and, on the CPU, its instruction set, such as `cpu amx`."""

@@ -34,8 +34,10 @@ def entity_attention(
             parts = []
             # PyTorch's kernels must not be called without keys: on the CPU they divide by their number
             if len(seen) > 0:
-                gathered = (x[row] if len(seen) == len(who) else x[row].index_select(0, seen) for x in (key, value))
-                parts.append(_attend(queries, *gathered, scale))
+                keys, values = key[row], value[row]
+                if len(seen) < len(who):
+                    keys, values = keys.index_select(0, seen), values.index_select(0, seen)
+                parts.append(_attend(queries, keys, values, scale))
             start, length = spans[kind - 1] if kind > 0 else (0, 0)
             if length > 0 and bank_weight > 0:
                 stretch = slice(start, start + length)
