@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 
 from raccord.planner.clauses import VEHICLES, Clause, actions_told, read_clauses, roused
 from raccord.planner.comings import (
+    SAILING,
     apart,
     disturbed,
     driving,
@@ -90,7 +91,7 @@ def cast_story(reading: Reading, world: World) -> Cast:
     for number, frame in enumerate(reading.frames):
         words = with_nouns(frame.split(), story)
         told = read_place(words, place, world, settled=settled)
-        told = told._replace(resting=told.resting and not settled)
+        first = not settled
         if not settled and told.moved and told.furnished:
             # Only now is it said where they are.
             place = told.place
@@ -120,6 +121,10 @@ def cast_story(reading: Reading, world: World) -> Cast:
                 frames = [(world.place_of(*place), *rest) for _, *rest in frames]
                 told = told._replace(moved=False)
             settled = True
+        elif not (settled or told.settings) and any(clause.verb in SAILING for clause in clauses):
+            # Whoever sails is at sea unless the story says where.
+            place = place._replace(setting=world.settings["sea"])
+            told = told.at(place.setting, place)
         settled = settled or bool(told.settings)
         if told.moved and frames:
             left = (place, story.around)
@@ -127,7 +132,9 @@ def cast_story(reading: Reading, world: World) -> Cast:
         outdoors = outdoors if place.setting in world.indoors else place.setting
         before = story.around
         close = reading.shots[number : number + 1] == (CLOSE,)
-        shown = _shown(words, mentions, clauses, told, story, absent=split[1] if split else set(), close=close)
+        shown = _shown(
+            words, mentions, clauses, told, story, absent=split[1] if split else set(), close=close, first=first
+        )
         unseen = [] if told.moved else [name for name in before if name not in shown]
         actions = actions_told(words, mentions, clauses, world, story.owners_of("drum"))
         doing = _doing(actions, shown, doing if not told.moved else {}, story, roused(clauses))
@@ -247,9 +254,11 @@ def _renamed(frame: Frame, names: Mapping[str, str]) -> Frame:
     return (
         place,
         tuple(
-            (names.get(a, a), relation, names.get(b, b))
-            for a, relation, b in relations
-            if names.get(a, a) != names.get(b, b)
+            dict.fromkeys(
+                (names.get(a, a), relation, names.get(b, b))
+                for a, relation, b in relations
+                if names.get(a, a) != names.get(b, b)
+            )
         ),
         list(dict.fromkeys(names.get(name, name) for name in shown)),
         {names.get(name, name): action for name, action in doing.items()},
@@ -265,9 +274,10 @@ def _shown(
     *,
     absent: set[str],
     close: bool,
+    first: bool,
 ) -> list[str]:
     """Who is in the frame, in order of the roles; whoever is `absent` is elsewhere, whatever else is said; a `close`
-    one shows only those it speaks of."""
+    one shows only those it speaks of, and the `first` to say where it plays has what is theirs."""
     things = story.things()
     gone = leaving(words, mentions, clauses, told.settings, story.around, moved=told.moved, things=things)
     if gone and gone.intersection(driving(clauses)):
@@ -280,7 +290,7 @@ def _shown(
     named = [name for name in dict.fromkeys(name for m in mentions if m.shown for name in m.who) if name not in gone]
     if told.moved and driving(clauses):
         named += [name for name in story.around if story.roles[name].kind in VEHICLES and name not in (*named, *gone)]
-    if told.moved and told.resting:
+    if told.moved and first:
         # Only now is it said where they are, with what is theirs.
         owned = [name for name in story.around if story.owners.get(name) in named and name not in gone]
         named += [name for name in owned if story.carried(name) or story.roles[name].kind in VEHICLES]

@@ -30,7 +30,10 @@ _AT_REST = frozenset(
     "guard points point plays play beats beat waters twinkles belongs flies fly floats float sits sit rests rest "
     "keeps keep wears wear".split()
 )
+_SEEKING = ("find", "get", "fetch", "buy", "catch")
+_ASKING = ("have", "has", "do", "does", "where", "who", "what", "why", "how", "can", "could", "will", "would", "which")
 _PRESENT = ("is", "are", "comes", "come", "joins", "join", "follows", "follow", "stays")
+SAILING = ("sails", "sail", "rows", "row")
 _BEHIND_IN = ("and", ",", ".", "from", "to", "for")
 _DRIVING = ("drives", "drive", "sails", "sail", "rows", "row", "rides", "ride", "driving", "riding")
 # Whoever is waited for, sought or thought of need not be there.
@@ -69,6 +72,9 @@ def leaving(
             who = {*clause.subjects}
             earlier = [c for c in clauses[:number] if who and who <= {*c.subjects} and c.verb not in (*ASLEEP, "?")]
             shown = bool(earlier) and not earlier[-1].negated and not absent and not afterwards
+            # "Lina thanks Bo, and he drives off."
+            met = [m for m in mentions if m.end < clause.at and who & {*m.who} and _is_object(words, m, clauses)]
+            shown = shown or (bool(met) and not absent and not afterwards)
             shown = shown and "alone" not in words and clause.verb not in BE[:2]
             later = shown or any(clause.at + (3 if clause.verb in _LEAVING[:3] else 0) < at < end for at, _ in settings)
             away = absent or (clause.verb in BE[:2])
@@ -78,6 +84,12 @@ def leaving(
             # "Lina goes to look for it, Bo stays behind": the picture stays where he is.
             gone |= left & {*around} if left and not moved else set(clause.subjects) if moved else set()
     return gone
+
+
+def _is_object(words: Sequence[str], mention: Mention, clauses: Sequence[Clause]) -> bool:
+    """Whether something is done to somebody: the word before is a verb of someone else."""
+    own = next((clause for clause in clauses if clause.at == mention.start - 1), None)
+    return own is not None and not own.negated and own.verb not in FINDING and not {*own.subjects} & {*mention.who}
 
 
 def _goes(
@@ -156,6 +168,7 @@ def excluded(
         for name in m.who
         if not _is_elsewhere(words, m.start)
         and not _is_denied(m, clauses)
+        and not _is_told_of(words, m, clauses)
         and not _is_unreal(words, m, clauses)
         and not (m.start and words[m.start - 1] in apart_from)
     }
@@ -183,6 +196,16 @@ def _is_elsewhere(words: Sequence[str], at: int) -> bool:
     return at > 1 and words[at - 2] in _ELSEWHERE.get(words[at - 1], ())
 
 
+def _is_told_of(words: Sequence[str], mention: Mention, clauses: Sequence[Clause]) -> bool:
+    """Whether somebody is only described ("he is a big robot") or asked after ("Have you seen Bo?")."""
+    start = max((n + 2 for n in range(mention.start) if words[n] == "."), default=0)
+    if words[start] in _ASKING and mention.start > start:
+        return True
+    own = next((clause for clause in clauses if clause.at >= mention.end), None)
+    described = own is not None and own.at == mention.end and own.verb in BE[:2]
+    return described and own is not None and list(words[own.at + 1 : own.at + 2]) in (["a"], ["an"])
+
+
 def _is_denied(mention: Mention, clauses: Sequence[Clause]) -> bool:
     """ "It is not on the table"."""
     own = next((clause for clause in clauses if clause.at >= mention.end), None)
@@ -197,6 +220,11 @@ def _is_unreal(words: Sequence[str], mention: Mention, clauses: Sequence[Clause]
     own = before[-1]
     if own.negated and all(word not in (",", "but", "and") for word in words[own.at : mention.start]):
         return mention.who != own.subjects
+    for clause in before[-1:]:
+        # "Goes away to find a lamp."
+        aim = clause.verb in _SEEKING and words[clause.at - 1] == "to" and len(before) > 1
+        if aim and before[-2].verb in (*_GOING, *_LEAVING) and mention.start == clause.at + 1:
+            return mention.who != before[-2].subjects
     wish = next((clause for clause in reversed(before) if clause.verb in WISHING), None)
     if wish is None or wish.negated:
         return False

@@ -111,6 +111,11 @@ def _mention(
         # "It is called Shadow", "the puppy, now called Sunny".
         behind = mentions[-1] if mentions and "and" not in words[mentions[-1].end : at] else None
         close = behind is not None and at - behind.end <= 2 and len(behind.who) == 1
+        nameless = [name for name in behind.who if not name.startswith("#")] if behind is not None else []
+        if len(nameless) > 1 and "one" in words[max(0, at - 5) : at]:
+            # "One of them is called Pit."
+            story.name(nameless[0], following)
+            return Mention(at, at + 2, (following,))
         if behind is not None and close and not behind.who[0].startswith("#"):
             story.name(behind.who[0], following)
             return Mention(at, at + 2, (following,))
@@ -170,6 +175,12 @@ def _mention(
         governed = before in PREPOSITIONS or before in story.world.all_verbs
         beside = _placed(words, at, mentions)
         others = beside.who if beside is not None else () if owner or opened(words, at) else subject
+        behind_self = before == "behind" and mentions and mentions[-1].end == at - 1 and len(subject) == 1
+        if behind_self and mentions[-1].start and words[mentions[-1].start - 1] in ("puts", "put", "hides", "holds"):
+            # "Bo puts the flower behind him."
+            others = ()
+            if story.genders.get(subject[0], GENDERS.get(word)) == GENDERS.get(word):
+                return Mention(at, at + 1, subject)
         who = story.pronoun(word, mentions, others, as_object=word in IT and governed)
         if (
             beside is not None
@@ -384,6 +395,9 @@ def _told_of(words: Sequence[str], phrase: Phrase, mentions: Sequence[Mention], 
     kind = story.world.kinds[phrase.noun]
     alike = [role.name for role in story.roles.values() if role.kind == kind]
     known = [name for name in alike if story.roles[name].fits(phrase.looks)]
+    if "other" in words[phrase.start : phrase.end]:
+        named = {name for mention in mentions for name in mention.who if len(mention.who) == 1}
+        known = [name for name in known if name not in named] or known
     new = phrase.determiner == "another"
     if phrase.definite and alike and not new:
         if not known:

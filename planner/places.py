@@ -13,8 +13,6 @@ _THINKING = ("dreams", "dream", "dreaming", "thinks", "think", "talks", "talk", 
 _WISHING = ("wants", "want", "hopes", "plans", "wishes", "asks", "decides")
 # Indoors for certain.
 _SOFT = frozenset("armchair sofa couch carpet rug fireplace stove bed".split())
-# Whoever goes there comes from elsewhere.
-_THERE = frozenset("to into onto toward towards through down up along across over past from reach reaches".split())
 _LEAVING = ("leaves", "leave", "left", "forgets", "loses")
 _OWN = ("his", "her", "its", "their", "the", "a")
 # Indoors, unless the story says where it plays.
@@ -43,7 +41,6 @@ class PlaceTold(NamedTuple):
         taken: positions of the tokens that say so; ambient: those of them that tell of time or weather.
         settings: positions of the tokens that name a setting, with the setting.
         furnished: whether only its furniture tells that it is a room.
-        resting: whether nothing says that anybody comes there ("they are in the kitchen").
     """
 
     place: Place
@@ -52,7 +49,6 @@ class PlaceTold(NamedTuple):
     ambient: frozenset[int]
     settings: tuple[tuple[int, str], ...]
     furnished: bool = False
-    resting: bool = False
 
     def at(self, setting: str, before: Place) -> "PlaceTold":
         """The same, but playing in `setting`."""
@@ -81,7 +77,7 @@ def read_place(words: Sequence[str], before: Place, world: World, *, settled: bo
         # There is grass in the mountains, too.
         settings = [told for told in settings if list(words[told.start - 2 : told.end]) != ["in", "the", "grass"]]
     times = [told for told in found if told.sort == "time" and not _wished(words, told.start)]
-    weathers = [told for told in found if told.sort == "weather"] + [
+    weathers = [told for told in found if told.sort == "weather" and not _wished(words, told.start)] + [
         told._replace(sort="weather", what="snowfall") for told in snow
     ]
     setting, time, weather = before
@@ -102,7 +98,6 @@ def read_place(words: Sequence[str], before: Place, world: World, *, settled: bo
         tuple((told.start, told.what) for told in settings),
         any(told.sort == "setting" and words[told.end - 1] in _FURNITURE | _SOFT for told in found)
         and not any(words[told.end - 1] not in _FURNITURE | _SOFT for told in settings),
-        bool(settings) and not any({*words[max(0, told.start - 3) : told.end]} & _THERE for told in settings),
     )
 
 
@@ -129,7 +124,7 @@ def _wished(words: Sequence[str], at: int) -> bool:
     before = [word for word in words[max(0, at - 6) : at] if word not in ("a", "an", "the")]
     if _come_from(words, at) or _is_only_seen(words, at) or list(words[at : at + 2]) == ["windowsill", "of"]:
         return True
-    if before[-1:] and before[-1] in _OWNING:
+    if before[-1:] and (before[-1] in _OWNING or before[-2:] == ["afraid", "of"]):
         return True
     if before[-1:] and before[-1] in ("of", "about") and before[-2:-1] and before[-2] in _THINKING:
         return True
@@ -170,7 +165,8 @@ def _describes(words: Sequence[str], at: int, sort: str, world: World) -> bool:
     """Whether a setting's word says what sort of thing follows ("a street lamp"), or "dark" which colour."""
     following = words[at + 1] if at + 1 < len(words) else ""
     thing = following in world.kinds or following in world.plurals
-    return (sort == "setting" and thing) or (sort == "time" and (following in world.colours or thing))
+    dark = words[at] == "dark" and following == UNKNOWN
+    return (sort == "setting" and thing) or (sort == "time" and (following in world.colours or thing or dark))
 
 
 def _thing_at(words: Sequence[str], at: int, world: World) -> bool:

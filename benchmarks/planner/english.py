@@ -285,7 +285,8 @@ TIMES = {
     "breakfast time, all morning, all afternoon",
     "sunset": "sunset, dusk, evening, sundown, twilight, the sun sets, the sun is setting, the sun goes down, the "
     "sun is going down, the sun sinks, supper, dinner",
-    "night": "night, under the stars, moonlight, late at night, midnight, the moon rises, moon, moonlit, starry, "
+    "night": "night, it is late, it is getting late, it is very late, under the stars, moonlight, late at night, "
+    "midnight, the moon rises, moon, moonlit, starry, "
     "dark, tonight, the stars come out, starlight, starry sky, the moon, nightfall, bedtime, darkness, the stars "
     "are out, the stars shine, the moon shines, the moon is shining",
 }
