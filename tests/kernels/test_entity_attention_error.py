@@ -8,10 +8,11 @@ from test_entity_attention_native import bits, make, wide
 from raccord.kernels.entity_attention import OPERATION, entity_attention
 
 DTYPE = pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-BACKEND = pytest.mark.parametrize(
-    "backend", [name for name in OPERATION.backends if name not in ("reference", "triton")]
-)
-#: Longest memory first: none, one token, a text's worth, a multiple of sixteen, odd numbers.
+# the others have their own tests, or compute for minutes here
+BACKENDS = [name for name in OPERATION.backends if name not in ("reference", "triton")]
+BACKEND = pytest.mark.parametrize("backend", BACKENDS)
+GRIDS = [(1, 1), (7, 9), (8, 8), (16, 16), (32, 32)]
+#: Tokens of memory: more than a block of keys, none, one, a text's worth, a multiple of sixteen, an odd number.
 MEMORY = (193, 0, 1, 77, 80, 33)
 
 
@@ -62,9 +63,10 @@ def errs_little(found, args, rest):
         errs_at_most_twice(found, entity_attention(*args, **rest, backend="reference"), expected)
 
 
-@BACKEND
 @DTYPE
-@pytest.mark.parametrize("grid", [(1, 1), (7, 9), (8, 8), (16, 16), (32, 32), (64, 64)])
+@pytest.mark.parametrize(
+    ("backend", "grid"), [("cpu", (64, 64)), *((name, grid) for name in BACKENDS for grid in GRIDS)]
+)
 @pytest.mark.parametrize("head_width", [32, 40, 64, 80, 160])
 def test_error_over_sizes(head_width, grid, dtype, backend):
     many = grid == (64, 64)
@@ -127,3 +129,15 @@ def test_poison_outside_what_is_seen_and_unwritten_memory_leak_nowhere(backend, 
     empty = torch.empty
     monkeypatch.setattr(torch, "empty", lambda *size, **options: empty(*size, **options).fill_(torch.nan))
     assert torch.equal(bits(call(args, rest, backend)), bits(clean))
+
+
+@BACKEND
+@DTYPE
+def test_what_is_not_a_number_stays_so_where_it_is_seen(backend, dtype):
+    args, rest = make(4, rows=1, height=6, width=9, memory=(20, 8), dtype=dtype)
+    args[4][:] = torch.eye(3, dtype=torch.bool)
+    args[1][0, (args[3][0] == 1).nonzero()[0]] = torch.nan
+    rest["bank_value"][23] = torch.nan
+    found, owner = call(args, rest, backend)[0], args[3][0]
+    assert found[owner > 0].isnan().all()
+    assert found[owner == 0].isfinite().all()
