@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 
 from raccord.planner.clauses import VEHICLES, Clause, actions_told, read_clauses, roused
 from raccord.planner.comings import (
-    SAILING,
+    afloat,
     apart,
     disturbed,
     driving,
@@ -121,7 +121,9 @@ def cast_story(reading: Reading, world: World) -> Cast:
                 frames = [(world.place_of(*place), *rest) for _, *rest in frames]
                 told = told._replace(moved=False)
             settled = True
-        elif not (settled or told.settings) and any(clause.verb in SAILING for clause in clauses):
+        elif not (settled or told.settings) and afloat(
+            words, clauses, [m.start for m in mentions for name in m.who if story.roles[name].kind == VEHICLES[1]]
+        ):
             # Whoever sails is at sea unless the story says where.
             place = place._replace(setting=world.settings["sea"])
             told = told.at(place.setting, place)
@@ -306,7 +308,7 @@ def _shown(
     stay = [] if alone or (told.moved and not any(word in _ALL for word in words)) else story.around
     if told.moved:
         stay = [name for name in stay if story.is_creature(name)]
-    if not any(story.is_creature(name) for m in mentions for name in m.who):
+    if {name for m in mentions for name in m.who} <= things & {*story.around}:
         # "The car stops in the mountains": with those that are in it.
         stay = story.around
     kept = [name for name in story.roles if (name in stay or name in named) and name not in gone]

@@ -73,7 +73,7 @@ def read_clauses(
     inside = {at for mention in mentions for at in range(mention.start, mention.end)}
     for at, word in enumerate(words):
         behind = at in ends or (words[at - 1 : at] == [","] and at - 1 in ends)
-        unknown = word == UNKNOWN and behind and words[at + 1 : at + 2] != [","]
+        unknown = word == UNKNOWN and behind and list(words[at + 1 : at + 2]) not in ([","], ["and"])
         if at in inside or at in taken or not (word in world.all_verbs or word in BE[:2] or unknown):
             continue
         if _is_side(words, at, ends) or _is_noun(words, at, world):

@@ -33,6 +33,7 @@ _AT_REST = frozenset(
 _SEEKING = ("find", "get", "fetch", "buy", "catch")
 _ASKING = ("have", "has", "do", "does", "where", "who", "what", "why", "how", "can", "could", "will", "would", "which")
 _PRESENT = ("is", "are", "comes", "come", "joins", "join", "follows", "follow", "stays")
+_ABOARD = ("in", "on", "from", "into")
 SAILING = ("sails", "sail", "rows", "row")
 _BEHIND_IN = ("and", ",", ".", "from", "to", "for")
 _DRIVING = ("drives", "drive", "sails", "sail", "rows", "row", "rides", "ride", "driving", "riding")
@@ -119,6 +120,9 @@ def taken_along(
     # "Leaves with the flowers."
     leavers = [c for c in clauses if c.verb in _LEAVING and gone & set(c.subjects)]
     starts = {c.at + 1 for c in takers} | {c.at + 2 for c in leavers if words[c.at + 1 : c.at + 2] == ["with"]}
+    # "Flies away with it."
+    goers = [c for c in clauses if gone & set(c.subjects) and c.verb in _MOVING_OFF]
+    starts |= {n + 1 for c in goers for n in range(c.at, min(c.at + 4, len(words))) if words[n] == "with"}
     return {name for m in mentions if m.start in starts for name in m.who}
 
 
@@ -281,6 +285,11 @@ def goes_out(words: Sequence[str], clauses: Sequence[Clause], things: Collection
     leaving = [clause for clause in clauses if clause.verb in verbs and not clause.negated]
     ends = [clause.at + 1 for clause in leaving if not clause.subjects or not {*clause.subjects} <= {*things}]
     return any(words[at : at + 1] in (["outside"], ["out"], ["outdoors"]) for at in ends)
+
+
+def afloat(words: Sequence[str], clauses: Sequence[Clause], boats: Collection[int]) -> bool:
+    """Whether somebody sails, or is in or on the boat that is named at one of `boats`."""
+    return any(clause.verb in SAILING for clause in clauses) or any(words[at - 1] in _ABOARD for at in boats if at)
 
 
 def turns_outside(words: Sequence[str], mentions: Sequence[Mention]) -> bool:

@@ -16,7 +16,7 @@ _SOFT = frozenset("armchair sofa couch carpet rug fireplace stove bed".split())
 _LEAVING = ("leaves", "leave", "left", "forgets", "loses")
 _OWN = ("his", "her", "its", "their", "the", "a")
 # Indoors, unless the story says where it plays.
-_FURNITURE = frozenset("table floor window oven shelf windowsill".split())
+_FURNITURE = frozenset("table desk floor window oven shelf windowsill".split())
 # "Has snow on her hat", "loves the sea".
 _OWNING = frozenset("has have likes like loves love hates hate hears hear smells paints draws".split())
 _BUILDINGS = frozenset("barn tent castle palace school museum shop bakery cafe restaurant cabin hut library".split())
@@ -145,7 +145,7 @@ def _found(words: Sequence[str], world: World, before: str) -> list[_Found]:
             found.append(_Found(at, inside, "setting", world.indoors[0]))
             at = inside
             continue
-        if words[at] == "inside" and _thing_at(words, at + 1, world):
+        if words[at] == "inside" and ("roof" in words or _thing_at(words, at + 1, world)):
             # "Inside a drum."
             at += 1
             continue

@@ -138,7 +138,14 @@ def relations_told(
             else:
                 found += _pairs(subjects, relation, objects, swapped)
             at += length - 1
-        elif words[at] in _IN and _is_any(starts.get(at + 1), (*VEHICLES, "drum"), kinds):
+        elif (
+            words[at] in ("on", "onto")
+            and list(words[at + 1 : at + 3]) == ["the", "roof"]
+            and words[at + 3 : at + 4] != ["of"]
+        ):
+            houses = [name for name, kind in kinds.items() if kind == "house" and name in around][:1]
+            found += _pairs(_subjects(words, at, mentions, clauses, taken, houses)[:1], "above", houses, False)
+        elif words[at] in (*_IN, "from") and _is_any(starts.get(at + 1), (*VEHICLES, "drum"), kinds):
             inside = starts[at + 1].who[:1]
             found += [
                 (name, "behind", inside[0])
@@ -208,6 +215,11 @@ def _others(who: Sequence[str], mentions: Sequence[Mention]) -> list[str]:
     """Somebody else with a name whom the sentence speaks of."""
     named = [name for mention in mentions if mention.shown for name in mention.who if name[0] == "#"]
     return [name for name in named if name not in who][:1]
+
+
+def _on_the_roof(words: Sequence[str], at: int) -> bool:
+    """ "On the roof", of the house that is there."""
+    return list(words[at + 1 : at + 3]) == ["the", "roof"] and words[at + 3 : at + 4] != ["of"]
 
 
 def _part_of(

@@ -258,7 +258,7 @@ SETTINGS = {
     "clearing, jungle, woodland, thicket, forest path, rainforest, grove, undergrowth, woodlands",
     "beach": "beach, sand, sea, shore, seaside, seashore, coast, ocean, bay, harbour, harbor, pier, waterfront, "
     "island, desert island, port, jetty, dock, lagoon, water's edge, water edge",
-    "snow": "snow, snowy field, snowy hill, snowy hills, snowy mountain, snowy meadow, snowy garden, ice, iceberg, "
+    "snow": "snow, snowy field, snowy hill, snowy hills, ice, iceberg, "
     "frozen lake, frozen pond, snowdrift, snowdrifts, north pole, south pole, antarctica, arctic",
     "desert": "desert, dunes, dune, sand dunes, sand dune",
     "street": "street, streets, town, city, road, pavement, sidewalk, village, alley, lane, square, market, "
@@ -270,7 +270,8 @@ SETTINGS = {
     "the fire, "
     "by the fireplace, fireside, to bed, into bed, on the bed, on the sofa, on the carpet, on the rug, on the "
     "couch, den, "
-    "burrow, armchair, sofa, couch, carpet, rug, table, floor, window, fireplace, stove, oven, shelf, windowsill, bed, "
+    "burrow, armchair, sofa, couch, carpet, rug, table, desk, floor, window, fireplace, stove, oven, shelf, "
+    "windowsill, bed, "
     "living room, bedroom, kitchen, at home, in the house, in a house, inside the house, into the house, in her "
     "house, in his house, in their house, in its house, in her cottage, in his cottage, in their cottage, in her "
     "room, in his room, into her house, into his house, inside a house, into a house, in the cottage, in a cottage, "

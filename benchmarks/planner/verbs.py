@@ -19,7 +19,7 @@ ACTIONS = {
     "standing": "halt pause wave greet",
 }
 _OTHERS = (
-    "bang hit accept add admit allow appear applaud arrange attach balance bark beam beg believe bend bite blink "
+    "bang hit fish accept add admit allow appear applaud arrange attach balance bark beam beg believe bend bite blink "
     "blow blush bother "
     "brush bump burn burst bury calm care chew chirp chuckle clap clean close comb comfort complain continue cough "
     "count "
@@ -68,7 +68,7 @@ _NOT_VERBS = frozenset(
     "star stars kite spring springs fan fans pet pets paw paws ring rings hand hands head heads order orders end ends "
     "place places work works dress dresses pop pops rock rocks draw draws pack packs stick sticks cover covers sail "
     "tie "
-    "ties question questions use uses load loads wish dream dreams fishing clear warm dry empty free clean calm "
+    "ties question questions use uses load loads wish dream dreams fish clear warm dry empty free clean calm "
     "lower own "
     "close bare light lit lighted fit back wave hope hopes care cares guess lost lying lay laid lies lie lain born "
     "met won wood bore bow bows bowed bark pad pads parade step steps trip trips slice slices scoop sort sorts fold "
