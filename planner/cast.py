@@ -118,7 +118,7 @@ def cast_story(reading: Reading, world: World) -> Cast:
             if not settled:
                 # Who comes in comes to those that were there before.
                 place = place._replace(setting=world.indoors[0])
-                frames = [(world.place_of(*place), *rest) for _, *rest in frames]
+                frames = [(world.place_of(*place), *then[1:]) for then in frames]
                 told = told._replace(moved=False)
             settled = True
         elif not (settled or told.settings) and afloat(

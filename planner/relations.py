@@ -238,7 +238,7 @@ def _looks_there(words: Sequence[str], at: int, clauses: Sequence[Clause]) -> bo
     return last is not None and last.verb in _LOOKING and all(word not in ("and", ",") for word in words[last.at : at])
 
 
-def _given(clause: Clause, target: Mention | None, starts: dict[int, Mention], words: Sequence[str]) -> list[Relation]:
+def _given(clause: Clause, target: Mention, starts: dict[int, Mention], words: Sequence[str]) -> list[Relation]:
     """ "Pete gives Olive a flower", "gives it to Olive": the flower is next to her."""
     if clause.verb not in _HANDING:
         return []
