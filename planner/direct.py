@@ -23,6 +23,7 @@ from raccord.planner.reading import Reading, read_story, split_story
 from raccord.planner.remote_model import RemoteModel, is_address
 from raccord.planner.repair import Repaired, repair
 from raccord.planner.scene import Scene, rename
+from raccord.planner.usual_colours import with_usual_colours
 from raccord.planner.world import World
 from raccord.sampler.plan import Plan, PlanError, plan_hash, write_plan
 
@@ -152,12 +153,11 @@ def proposals(
     for sample in range(count):
         try:
             scene, written = form_scene(language_model, reading, sentences, sample=sample, seed=seed, progress=progress)
+            scene, unknown, guessed = filled(scene, reading, language_model.world)
             plan, repairs = planned(language_model, scene, reading, sentences, sample=sample, seed=seed, size=size)
         except (LanguageModelError, DirectError) as error:
             failures.append(DirectError(str(error)))
             continue
-        world = language_model.world
-        unknown, guessed = _notices(scene, reading, world) if reading and world else ((), ())
         warnings = tuple(finding.text for finding in check_plan(write_plan(plan)).warnings)
         proposal = Proposal(
             plan,
@@ -212,15 +212,22 @@ def planned(
     return plan, fixed.repairs + larger.repairs
 
 
-def _notices(scene: Scene, reading: Reading, world: World) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Words of the story without effect, and a sentence for each being whose kind the story does not say."""
+def filled(
+    scene: Scene, reading: Reading | None, world: World | None
+) -> tuple[Scene, tuple[str, ...], tuple[str, ...]]:
+    """The scene with what the story leaves open, words of the story without effect, and a sentence for each being whose
+    kind or colour the story does not say; a general model's scene as it is.
+    """
+    if reading is None or world is None:
+        return scene, (), ()
     cast = cast_story(reading, world)
+    scene, coloured = with_usual_colours(scene, cast.roles, world)
     guessed = tuple(
         f'the story does not say what "{being.name}" is; drawn as {being.card}'
         for being, role in zip(scene.entities, cast.roles, strict=True)
         if role.kind is None
     )
-    return reading.unknown + cast.left_out, guessed
+    return scene, reading.unknown + cast.left_out, guessed + coloured
 
 
 def loaded(

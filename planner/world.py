@@ -3,7 +3,7 @@
 
 import functools
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,6 +30,7 @@ class World:
         forms: words read as others ("sat" -> "sits"); keys may be two words ("bow tie" -> "bowtie").
         floating: kinds that hang in the air.
         scales: kind -> how much longer than usual its longer side is.
+        usual_colours: kind -> colours of one whose colour the story leaves open, likeliest first.
         aspects: "kind, pose, accessory" -> width over height of the drawing.
         words: every word its stories are made of, in lower case.
         size: (width, height) in pixels of the pictures it plans for.
@@ -58,6 +59,7 @@ class World:
     forms: Mapping[str, str]
     floating: tuple[str, ...]
     scales: Mapping[str, float]
+    usual_colours: Mapping[str, Sequence[str]]
     aspects: Mapping[str, float]
     words: frozenset[str]
     size: tuple[int, int]

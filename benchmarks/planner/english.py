@@ -363,3 +363,36 @@ SCALES = {
     **dict.fromkeys(("mouse", "frog", "lamp", "cake", "flower", "drum", "star"), 0.85),
     **dict.fromkeys(("ball", "book"), 0.7),
 }
+
+# Colours of a kind that people expect if nothing is said, likeliest first: seldom white, which snow and clouds hide.
+USUAL_COLOURS = {
+    kind: tuple(colours.split())
+    for kind, colours in {
+        "fox": "orange red brown",
+        "cat": "orange black brown",
+        "dog": "brown black orange",
+        "rabbit": "brown pink black",
+        "bear": "brown black orange",
+        "owl": "brown orange purple",
+        "penguin": "black blue purple",
+        "frog": "green yellow brown",
+        "mouse": "brown pink black",
+        "turtle": "green brown blue",
+        "robot": "blue red yellow",
+        "dragon": "green red purple",
+        "house": "red yellow blue",
+        "tree": "green orange yellow",
+        "ball": "red blue yellow",
+        "kite": "red blue yellow",
+        "boat": "red blue yellow",
+        "car": "red blue yellow",
+        "lamp": "yellow red blue",
+        "book": "blue red green",
+        "umbrella": "purple red blue",
+        "cake": "pink yellow brown",
+        "flower": "red yellow purple",
+        "star": "yellow orange pink",
+        "balloon": "red blue yellow",
+        "drum": "red blue yellow",
+    }.items()
+}

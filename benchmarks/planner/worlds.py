@@ -71,6 +71,7 @@ def new_world() -> World:
         forms={**verbs.forms(known), **english.FORMS},
         floating=("kite", "balloon", "star"),
         scales=english.SCALES,
+        usual_colours=english.USUAL_COLOURS,
         aspects=_aspects(),
         words=frozenset(),
         size=(SIDE, SIDE),

@@ -39,6 +39,7 @@ WORLD = World(
     forms={"sat": "sits"},
     floating=(),
     scales={},
+    usual_colours={},
     aspects={
         f"{kind}, {pose}, {worn}": 0.8 for kind in ("cat", "ball") for pose in ("standing", "sitting") for worn in WORN
     },
