@@ -186,6 +186,7 @@ SECTIONS: list[tuple[str, str, str, Callable[[Found], str]]] = [
     ("stage", "The embedded diffusion model", "benchmarks/stage/report.py", stage),
     ("instruments", "The reader on held-out renders", "benchmarks/stage/instruments/check.py", instruments),
     ("planner", "The embedded planner", "benchmarks/planner/report.py", anything),
+    ("open_colours", "Colours that a story leaves open", "benchmarks/planner/open_colours.py", anything),
     ("planner_round", "One round of correction", "benchmarks/planner/failure_round.py", anything),
     ("schedulers", "Schedulers against diffusers and against the truth", "benchmarks/schedulers.py", anything),
     ("mutation", "Mutation score of schedules, predictions and steps", "benchmarks/mutation.py", mutation),

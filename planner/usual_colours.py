@@ -22,7 +22,7 @@ def with_usual_colours(scene: Scene, roles: Sequence[Role], world: World) -> tup
     for being, role in zip(scene.entities, roles, strict=True):
         drawn = (kind for kind in usual if role.cards(world, (kind,)) == (being.card,))
         kind = role.kind or next(drawn, None)
-        if role.colour or role.second or kind not in usual:
+        if role.colour or role.second or kind is None or kind not in usual:
             beings.append(being)
             continue
         colour = next((colour for colour in usual[kind] if (kind, colour) not in taken), usual[kind][0])

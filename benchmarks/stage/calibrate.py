@@ -24,7 +24,7 @@ FIXED = {
     "guidance": 8.0,
     "eta": 1.0,
     "beta": 0.1,
-    "bank_weight": 1.0,
+    "bank_weight": 0.0,
     "casting_background": "an empty snowy field",
     "casting_candidates": 6,
     "casting_steps": 8,
@@ -75,7 +75,7 @@ def main() -> None:
     model = ROOT / "models" / "stage"
     pipe = load_pipeline(model)
     # free noise and no repair, so that both outcomes are seen
-    bare = Calibration(**FIXED | {"casting_candidates": 1, "bank_weight": 0.0, "presence_threshold": None})
+    bare = Calibration(**FIXED | {"casting_candidates": 1, "presence_threshold": None})
     positive: list[float] = []
     negative: list[float] = []
     for number in range(arguments.stories):

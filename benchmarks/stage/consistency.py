@@ -1,4 +1,5 @@
-"""What each mechanism adds on the stage: the same stories drawn plainly, with regions, casting, bank and repair.
+"""What each mechanism adds on the stage: the same stories drawn plainly, with regions, casting, bank and repair. The
+bank stands in a row of its own, whether the model's calibration uses it or not.
 
     .venv/bin/python -P benchmarks/stage/consistency.py [--stories 8]
 
@@ -55,8 +56,8 @@ def main() -> None:
         "frame prompt only": None,
         "+ regions, isolation, anchored noise": off,
         "+ cast noise": off | {"casting_candidates": full.casting_candidates},
-        "+ entity bank": {"presence_threshold": None},
-        "+ presence check and repair": {},
+        "+ cast noise and entity bank": {"bank_weight": 1.0, "presence_threshold": None},
+        "+ cast noise, presence check and repair (as calibrated)": {},
     }
 
     def drawn(true: TruePlan, changes: dict[str, Any] | None) -> tuple[list[Any], int, float]:
