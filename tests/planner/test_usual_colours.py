@@ -36,7 +36,12 @@ def test_a_colour_that_is_said_stays(plan_of):
     assert not _colours_told(proposal)
 
 
-def test_two_of_a_kind_get_different_colours(plan_of):
+def test_two_things_of_a_kind_are_alike(plan_of):
+    cards = _cards(plan_of("Lina is a red cat. Lina sees two stars at night."))
+    assert list(cards.values()) == ["a red cat", "a yellow star", "a yellow star"]
+
+
+def test_two_creatures_of_a_kind_get_different_colours(plan_of):
     cards = _cards(plan_of("Lina is an orange fox. Bo is a fox. Lina meets Bo in the forest."))
     assert cards == {"Lina": "an orange fox", "Bo": "a red fox"}
 
