@@ -298,11 +298,3 @@ def _pair(model: "LanguageModel", prompt: Any, completion: Any) -> Lesson:
     messages: Any = prompt
     text = str(model.tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True))
     return Lesson(text, completion[0]["content"], None, PAIR)
-
-
-def _is_message(value: Any) -> bool:
-    return isinstance(value, dict) and value.keys() == {"role", "content"} and all(map(_is_text, value.values()))
-
-
-def _is_text(value: Any) -> bool:
-    return isinstance(value, str)

@@ -138,11 +138,7 @@ def relations_told(
             else:
                 found += _pairs(subjects, relation, objects, swapped)
             at += length - 1
-        elif (
-            words[at] in ("on", "onto")
-            and list(words[at + 1 : at + 3]) == ["the", "roof"]
-            and words[at + 3 : at + 4] != ["of"]
-        ):
+        elif words[at] in ("on", "onto") and _on_the_roof(words, at):
             houses = [name for name, kind in kinds.items() if kind == "house" and name in around][:1]
             found += _pairs(_subjects(words, at, mentions, clauses, taken, houses)[:1], "above", houses, False)
         elif words[at] in (*_IN, "from") and _is_any(starts.get(at + 1), (*VEHICLES, "drum"), kinds):

@@ -11,7 +11,7 @@ from raccord.planner.world import World
 def with_usual_colours(scene: Scene, roles: Sequence[Role], world: World) -> tuple[Scene, tuple[str, ...]]:
     """The scene with a colour for every being of which the story says none, and a sentence for each.
 
-    Two creatures of a kind get different colours, as far as the world has any; two stars are alike.
+    Two of a kind get different colours, as far as the world names several for it.
 
     Args:
         roles: what the story says of `scene.entities`, in their order.
@@ -25,8 +25,7 @@ def with_usual_colours(scene: Scene, roles: Sequence[Role], world: World) -> tup
         if role.colour or role.second or kind is None or kind not in usual:
             beings.append(being)
             continue
-        free = (colour for colour in usual[kind] if kind in world.things or (kind, colour) not in taken)
-        colour = next(free, usual[kind][0])
+        colour = next((colour for colour in usual[kind] if (kind, colour) not in taken), usual[kind][0])
         taken.add((kind, colour))
         (card,) = replace(role, colour=colour).cards(world, (kind,))
         beings.append(being.model_copy(update={"card": card}))

@@ -332,11 +332,11 @@ _SYNONYMS = {
     "cat": "kitty tomcat",
     "dog": "pup hound doggy",
     "rabbit": "hare",
-    "house": "farmhouse lighthouse treehouse",
+    "house": "farmhouse",
     "tree": "oak pine palm willow fir birch",
     "ball": "football basketball",
     "boat": "rowboat rowingboat canoe raft dinghy yacht",
-    "car": "truck van taxi",
+    "car": "truck",
     "lamp": "lantern streetlamp lamppost nightlight torch",
     "book": "storybook picturebook notebook diary",
     "cake": "cupcake cheesecake",
@@ -364,7 +364,8 @@ SCALES = {
     **dict.fromkeys(("ball", "book"), 0.7),
 }
 
-# Colours of a kind that people expect if nothing is said, likeliest first: seldom white, which snow and clouds hide.
+# Colours of a kind that people expect if nothing is said, likeliest first: never white, which snow and clouds hide. A
+# second creature gets the next one; things of a kind are alike.
 USUAL_COLOURS = {
     kind: tuple(colours.split())
     for kind, colours in {
@@ -380,19 +381,19 @@ USUAL_COLOURS = {
         "turtle": "green brown blue",
         "robot": "blue red yellow",
         "dragon": "green red purple",
-        "house": "red yellow blue",
-        "tree": "green orange yellow",
-        "ball": "red blue yellow",
-        "kite": "red blue yellow",
-        "boat": "red blue yellow",
-        "car": "red blue yellow",
-        "lamp": "yellow red blue",
-        "book": "blue red green",
-        "umbrella": "purple red blue",
-        "cake": "pink yellow brown",
-        "flower": "red yellow purple",
-        "star": "yellow orange pink",
-        "balloon": "red blue yellow",
-        "drum": "red blue yellow",
+        "house": "red",
+        "tree": "green",
+        "ball": "red",
+        "kite": "red",
+        "boat": "red",
+        "car": "red",
+        "lamp": "yellow",
+        "book": "blue",
+        "umbrella": "purple",
+        "cake": "pink",
+        "flower": "red",
+        "star": "yellow",
+        "balloon": "red",
+        "drum": "red",
     }.items()
 }

@@ -2,7 +2,9 @@
 
 import hashlib
 import json
+import sys
 import time
+from pathlib import Path
 from typing import Any, cast
 
 import pytest
@@ -11,6 +13,9 @@ from PIL import Image, ImageDraw
 from raccord.planner import output, storyboard
 from raccord.planner.output import OpenStory
 from raccord.sampler.plan import Entity, Frame, Item, Plan
+
+# Tests of this folder share helpers by importing them.
+sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 
 class FlatStory:

@@ -1,25 +1,9 @@
 """What plain code reads in a story before the model does."""
 
-from pathlib import Path
-
 import pytest
+from tellings import PAIR, WORLD, cards, cast, frames
 
-from raccord.planner.cast import Role, cast_story
-from raccord.planner.reading import read_story
-from raccord.planner.world import read_world
-
-WORLD = read_world(Path(__file__).resolve().parents[2] / "models" / "planner" / "world.json")
-
-
-def cast(story):
-    return cast_story(read_story(story, WORLD), WORLD)
-
-
-def cards(story):
-    """Looks by name or noun."""
-    reading = read_story(story, WORLD)
-    names = {f"#{number}": name for number, name in enumerate(reading.names, start=1)}
-    return {names.get(role.name, role.name): role.cards(WORLD)[0] for role in cast(story).roles}
+from raccord.planner.cast import Role
 
 
 @pytest.mark.parametrize(
@@ -236,25 +220,8 @@ def test_any_story_that_names_somebody_shows_somebody_in_every_frame():
     assert all(choice.shown for choice in told.choices)
 
 
-def frames(story):
-    """(place, {who: action}, relations) of every frame, with the story's names."""
-    reading = read_story(story, WORLD)
-    names = {f"#{number}": name for number, name in enumerate(reading.names, start=1)}
-    return [
-        (
-            choice.background,
-            {names.get(name, name): dict(choice.actions).get(name) for name in choice.shown},
-            {(names.get(a, a), relation, names.get(b, b)) for a, relation, b in choice.relations},
-        )
-        for choice in cast(story).choices
-    ]
-
-
 def last(story):
     return frames(story)[-1]
-
-
-PAIR = "Lina is a red cat. Bo is a blue dog. Lina and Bo sit in the forest. "
 
 
 @pytest.mark.parametrize(

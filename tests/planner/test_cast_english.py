@@ -1,35 +1,7 @@
 """Turns of phrase of plain stories: each mechanism of the reading with a few of them."""
 
-from pathlib import Path
-
 import pytest
-
-from raccord.planner.cast import cast_story
-from raccord.planner.reading import read_story
-from raccord.planner.world import read_world
-
-WORLD = read_world(Path(__file__).resolve().parents[2] / "models" / "planner" / "world.json")
-PAIR = "Lina is a red cat. Bo is a blue dog. Lina and Bo sit in the forest. "
-
-
-def frames(story):
-    """(place, {who: action}, relations) of every frame, with the story's names."""
-    reading = read_story(story, WORLD)
-    names = {f"#{number}": name for number, name in enumerate(reading.names, start=1)}
-    return [
-        (
-            choice.background,
-            {names.get(name, name): dict(choice.actions).get(name) for name in choice.shown},
-            {(names.get(a, a), relation, names.get(b, b)) for a, relation, b in choice.relations},
-        )
-        for choice in cast_story(reading, WORLD).choices
-    ]
-
-
-def looks(story):
-    reading = read_story(story, WORLD)
-    names = {f"#{number}": name for number, name in enumerate(reading.names, start=1)}
-    return {names.get(role.name, role.name): role.cards(WORLD)[0] for role in cast_story(reading, WORLD).roles}
+from tellings import PAIR, cards, cast, frames
 
 
 @pytest.mark.parametrize(
@@ -114,7 +86,7 @@ def test_where_things_are(sentence, relation):
     ],
 )
 def test_names_and_looks(story, expected):
-    assert looks(story) == expected
+    assert cards(story) == expected
 
 
 @pytest.mark.parametrize(
@@ -146,6 +118,6 @@ def test_who_hides_stays_hidden_until_told_otherwise():
 
 
 def test_attire_that_changes_later_is_left_out_and_said():
-    told = cast_story(read_story("Lina is a cat. Bo is a dog with a hat. Bo gives Lina his hat.", WORLD), WORLD)
+    told = cast("Lina is a cat. Bo is a dog with a hat. Bo gives Lina his hat.")
     assert told.roles[0].accessory is None
     assert "gives hat" in told.left_out
