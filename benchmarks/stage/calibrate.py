@@ -20,9 +20,9 @@ sys.path.insert(0, str(ROOT / "benchmarks"))
 # any body colour. With eta 1 this model draws fuller shapes than with eta 0, but stays undecided longer: presence read
 # after 4 of 25 steps told less than after 10 (AUC 0.67 and 0.88 on the model's third version, on which, too, 75 of the
 # 96 items of the calibration stories came out before repair with guidance 4, and 83 with guidance 8).
-# No memory: of 36 items of 6 calibration stories 24 came out right in kind, box and colour without it (cast noise alone),
-# 23 at weight 0.15, 18 at 0.4 and 12 at 1, by a script that was not kept (docs/design.md); `consistency.py` has a row
-# with weight 1.
+# No memory: of 36 items of 6 calibration stories 24 came out right in kind, box and colour without it (cast noise
+# alone), 23 at weight 0.15, 18 at 0.4 and 12 at 1, by a script that was not kept (docs/design.md); `consistency.py` has
+# a row with weight 1.
 FIXED = {
     "guidance": 8.0,
     "eta": 1.0,
