@@ -21,26 +21,30 @@ uint32_t compiled_levels() {
 #ifdef RACCORD_HAS_AVX512
   levels |= 1u << RACCORD_AVX512;
 #endif
+#ifdef RACCORD_HAS_AVX512BF16
+  levels |= 1u << RACCORD_AVX512BF16;
+#endif
 #ifdef RACCORD_HAS_AMX
   levels |= 1u << RACCORD_AMX;
 #endif
   return levels;
 }
 
-// Whether the CPU has AMX for bfloat16, and the AVX-512 that goes with it, and the system lets this process use it:
-// Linux wants to be asked, once a process, as tiles make what it saves of a thread larger.
-bool may_use_amx() {
+// Levels above AVX-512: AVX512-BF16, where the CPU has the rest of AVX-512 that its files are compiled for; and AMX for
+// bfloat16, which Linux wants to be asked for, once a process, as tiles make what it saves of a thread larger.
+uint32_t bfloat16_levels() {
 #if defined(__x86_64__) && defined(__linux__)
-  constexpr unsigned kAmxBf16 = 1u << 22, kAmxTile = 1u << 24, kAvx512Bf16 = 1u << 5;
+  constexpr unsigned kAvx512Bf16 = 1u << 5, kAmxBf16 = 1u << 22, kAmxTile = 1u << 24;
   constexpr long kRequestPermission = 0x1023, kTileData = 18;
   unsigned a, b, c, d;
-  if (!__get_cpuid_count(7, 0, &a, &b, &c, &d) || !(d & kAmxBf16) || !(d & kAmxTile)) return false;
-  if (!__get_cpuid_count(7, 1, &a, &b, &c, &d) || !(a & kAvx512Bf16)) return false;
-  if (!__builtin_cpu_supports("avx512bw") || !__builtin_cpu_supports("avx512dq")) return false;
-  if (!__builtin_cpu_supports("avx512vl")) return false;
-  return syscall(SYS_arch_prctl, kRequestPermission, kTileData) == 0;
+  if (!__get_cpuid_count(7, 1, &a, &b, &c, &d) || !(a & kAvx512Bf16)) return 0;
+  if (!__builtin_cpu_supports("avx512bw") || !__builtin_cpu_supports("avx512dq")) return 0;
+  if (!__builtin_cpu_supports("avx512vl")) return 0;
+  const bool amx = __get_cpuid_count(7, 0, &a, &b, &c, &d) && (d & kAmxBf16) && (d & kAmxTile) &&
+                   syscall(SYS_arch_prctl, kRequestPermission, kTileData) == 0;
+  return 1u << RACCORD_AVX512BF16 | (amx ? 1u << RACCORD_AMX : 0);
 #else
-  return false;
+  return 0;
 #endif
 }
 
@@ -53,9 +57,9 @@ uint32_t runnable_levels() {
   if (avx2 && __builtin_cpu_supports("avx512f")) {
     levels |= 1u << RACCORD_AVX512;
     // CPUID is slow in a virtual machine
-    static std::atomic<int> amx = -1;
-    if (amx < 0) amx = may_use_amx();
-    if (amx > 0) levels |= 1u << RACCORD_AMX;
+    static std::atomic<int64_t> above = -1;
+    if (above < 0) above = bfloat16_levels();
+    levels |= static_cast<uint32_t>(above);
   }
 #endif
   return levels;

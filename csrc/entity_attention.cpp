@@ -12,14 +12,18 @@ namespace {
 constexpr int64_t kLeastWork = 4 << 20;
 
 AttendEntity attend_entity_of(int32_t level, bool bfloat16) {
-#ifdef RACCORD_HAS_AMX
-  if (level == RACCORD_AMX && bfloat16) return attend_entity_amx;
-#else
-  static_cast<void>(bfloat16);
-#endif
   switch (level) {
-#ifdef RACCORD_HAS_AVX512
+#ifdef RACCORD_HAS_AMX
     case RACCORD_AMX:
+      if (bfloat16) return attend_entity_amx;
+      [[fallthrough]];
+#endif
+#ifdef RACCORD_HAS_AVX512BF16
+    case RACCORD_AVX512BF16:
+      if (bfloat16) return attend_entity_avx512bf16;
+      [[fallthrough]];
+#endif
+#ifdef RACCORD_HAS_AVX512
     case RACCORD_AVX512: return attend_entity_avx512;
 #endif
 #ifdef RACCORD_HAS_AVX2
@@ -38,7 +42,7 @@ struct Room {
     for (int64_t i = 0; i < p.rows * (p.kinds - 1); ++i) {
       most = p.bank_segments[2 * i + 1] > most ? p.bank_segments[2 * i + 1] : most;
     }
-    // for the kernel of any level; 32 is what AMX rounds keys and widths up to, the 2 are a pointer
+    // for the kernel of any level; 32 is what bfloat16's panels round keys and widths up to, the 2 are a pointer
     const int64_t tokens = p.positions + most, stride = round_up(p.head_width, 32);
     const int64_t whole = tokens / kBlockKeys + p.kinds + 1;
     const int64_t tile = kMostQueries * (kBlockKeys + 3 * stride + 4);

@@ -15,7 +15,7 @@ constexpr int64_t kMostQueries = 64;
 // At most kBlockKeys keys of one group, and their values.
 struct EntityBlock {
   int64_t tokens;
-  const void* keys;    // where each key's float32 row begins, const float* [tokens], or as AMX multiplies them
+  const void* keys;    // where each key's float32 row begins, const float* [tokens], or a panel of bfloat16
   const void* values;  // likewise
 };
 
@@ -39,6 +39,7 @@ using AttendEntity = void (*)(const EntityHead& head);
 void attend_entity_scalar(const EntityHead& head);
 void attend_entity_avx2(const EntityHead& head);
 void attend_entity_avx512(const EntityHead& head);
+void attend_entity_avx512bf16(const EntityHead& head);
 void attend_entity_amx(const EntityHead& head);
 
 }  // namespace raccord

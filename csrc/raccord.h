@@ -6,7 +6,7 @@
 #include <stdint.h>
 
 // Raise it with any change of a signature, a struct or a meaning below, here and in kernels/_native.py.
-#define RACCORD_ABI 3
+#define RACCORD_ABI 4
 
 #define RACCORD_EXPORT __attribute__((visibility("default")))
 
@@ -16,9 +16,17 @@ extern "C" {
 
 enum { RACCORD_OK = 0, RACCORD_BAD_LEVEL = 1, RACCORD_NO_MEMORY = 2 };
 
-// Instruction-set levels. Every function gives the same bits at every level, except attention in bfloat16 at AMX, where
-// products are of bfloat16 numbers. What does not use AMX is computed by AVX-512 there.
-enum { RACCORD_BEST = -1, RACCORD_SCALAR = 0, RACCORD_AVX2 = 1, RACCORD_AVX512 = 2, RACCORD_AMX = 3 };
+// Instruction-set levels; what runs one runs those below it. Every function gives the same bits at every level, except
+// attention in bfloat16 at AVX512BF16 and AMX, where products are of bfloat16 numbers, each adding them up in an order of
+// its own. All else is computed by AVX-512 there.
+enum {
+  RACCORD_BEST = -1,
+  RACCORD_SCALAR = 0,
+  RACCORD_AVX2 = 1,
+  RACCORD_AVX512 = 2,
+  RACCORD_AVX512BF16 = 3,
+  RACCORD_AMX = 4
+};
 
 RACCORD_EXPORT int32_t raccord_abi(void);
 
@@ -61,7 +69,7 @@ RACCORD_EXPORT int32_t raccord_guided_step(const RaccordGuidedStep* params, int3
 // One segment of a row. `keys` and `values` are offsets into the panels, in elements. Panels are of float32:
 //   keys    [heads, head_width, tokens rounded up to 16]
 //   values  [heads, tokens, head_width rounded up to 16]
-// or, paired, of bfloat16 in blocks of [16, 16, 2], as AMX multiplies them (depth / 2, column, depth % 2):
+// or, paired, of bfloat16 in blocks of [16, 16, 2], as they are multiplied (depth / 2, column, depth % 2):
 //   keys    [heads, tokens / 16, head_width / 32, 16, 16, 2]
 //   values  [heads, head_width / 16, tokens / 32, 16, 16, 2]
 // with sizes rounded up and zeros beyond the tokens and the head width.
@@ -84,7 +92,7 @@ typedef struct RaccordRegionalAttention {
   float* lse;                // [rows, segments, positions], or null
   int64_t rows, positions, heads, head_width, segments;
   int64_t stride_row, stride_position, stride_head;
-  int64_t joint, bfloat16, paired, threads;  // paired: only with bfloat16, only at level AMX
+  int64_t joint, bfloat16, paired, threads;  // paired: only with bfloat16, from AVX512BF16 on
   float scale;
 } RaccordRegionalAttention;
 

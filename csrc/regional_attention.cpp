@@ -19,14 +19,18 @@ constexpr int64_t kPiecesEach = 4;
 constexpr int64_t kPanelBytes = 512 * 1024;
 
 AttendRegional attend_regional_of(int32_t level, bool paired) {
-#ifdef RACCORD_HAS_AMX
-  if (paired) return attend_regional_amx;
-#else
-  static_cast<void>(paired);
-#endif
   switch (level) {
-#ifdef RACCORD_HAS_AVX512
+#ifdef RACCORD_HAS_AMX
     case RACCORD_AMX:
+      if (paired) return attend_regional_amx;
+      [[fallthrough]];
+#endif
+#ifdef RACCORD_HAS_AVX512BF16
+    case RACCORD_AVX512BF16:
+      if (paired) return attend_regional_avx512bf16;
+      [[fallthrough]];
+#endif
+#ifdef RACCORD_HAS_AVX512
     case RACCORD_AVX512: return attend_regional_avx512;
 #endif
 #ifdef RACCORD_HAS_AVX2
@@ -52,7 +56,7 @@ int64_t tile_positions(int64_t tokens) {
   return fitting < kPairs ? kPairs : fitting > kMostPositions ? kMostPositions : fitting;
 }
 
-// For the kernel of any level: what `attend` takes, then queries (twice) and, for AMX, some positions' sums.
+// For the kernel of any level: what `attend` takes, then queries (twice) and, for bfloat16, sums of some positions.
 int64_t scratch_floats(const RaccordRegionalAttention& p, int64_t tokens, int64_t positions) {
   const int64_t rows = round_up(positions, kPairs) + kLanes;
   const int64_t stride = round_up(p.head_width, kPairs);
@@ -118,7 +122,7 @@ int32_t raccord_regional_attention(const RaccordRegionalAttention* params, int32
   level = resolve_level(level);
   if (level < 0) return RACCORD_BAD_LEVEL;
   const RaccordRegionalAttention& p = *params;
-  if (p.paired && level < RACCORD_AMX) return RACCORD_BAD_LEVEL;
+  if (p.paired && level < RACCORD_AVX512BF16) return RACCORD_BAD_LEVEL;
   const int64_t tokens = most_tokens(p);
   const int64_t positions = tile_positions(tokens);
   Work work = {};

@@ -18,13 +18,14 @@ using AttendRegional = void (*)(const RegionalTile& tile);
 void attend_regional_scalar(const RegionalTile& tile);
 void attend_regional_avx2(const RegionalTile& tile);
 void attend_regional_avx512(const RegionalTile& tile);
+void attend_regional_avx512bf16(const RegionalTile& tile);
 void attend_regional_amx(const RegionalTile& tile);
 
 // Room for what a tile notes about a segment.
 constexpr int64_t kSpanFloats = 32;
 // Positions are listed, and their scores kept, up to the next multiple of this.
 constexpr int64_t kListed = 16;
-// AMX multiplies bfloat16 by pairs of 16, and works on this many positions at a time.
+// bfloat16 is multiplied by blocks of so great a depth, for this many positions at a time.
 constexpr int64_t kPairs = 32;
 
 }  // namespace raccord

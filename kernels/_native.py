@@ -12,9 +12,12 @@ FILE_NAME = "libraccord.so"
 
 # The same number as RACCORD_ABI in csrc/raccord.h. An editable install can hold a library older than the Python
 # files, and a struct read with the wrong layout is memory corruption, so the two are compared before any call.
-_ABI = 3
+_ABI = 4
 
-LEVELS = ("scalar", "avx2", "avx512", "amx")
+LEVELS = ("scalar", "avx2", "avx512", "avx512bf16", "amx")
+
+#: Those at which attention multiplies bfloat16 as such.
+BFLOAT16_LEVELS = ("avx512bf16", "amx")
 
 
 class NativeUnavailableError(ImportError):

@@ -54,7 +54,7 @@ def entity_attention(
     Args:
         threads: most threads to use, as many as torch's if None. No bit depends on it.
         level: the instruction set to use, one of `_native.levels()[1]`; None for the highest. All give the same bits,
-            except that amx multiplies bfloat16 as such.
+            except that those of `_native.BFLOAT16_LEVELS` multiply bfloat16 as such, each with its own bits.
 
     Raises:
         ValueError: the level cannot run here.

@@ -11,7 +11,7 @@ import torch
 
 from raccord.kernels import _native
 
-#: Empty: on the CPUs measured (AVX-512, AMX) the C++ kernel was fastest everywhere, and no GPU has been measured.
+#: Empty: on the CPUs measured (AVX-512, AVX512-BF16, AMX) the C++ kernel was fastest everywhere; no GPU was measured.
 FASTEST: dict[tuple[str, int, int, torch.dtype], str] = {}
 
 

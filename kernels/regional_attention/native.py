@@ -78,7 +78,8 @@ def attend(
     Args:
         threads: most threads to use, as many as torch's if None. No bit depends on it.
         level: the instruction set to use, one of `_native.levels()[1]`; None for the highest. All give the same bits,
-            except that bfloat16 that is packed in pairs is multiplied as bfloat16, and only by AMX.
+            except that bfloat16 that is packed in pairs is multiplied as bfloat16, only at `_native.BFLOAT16_LEVELS`,
+            and by each with its own bits.
 
     Raises:
         ValueError: `packed` lacks a segment or is for another dtype, or the level cannot run here.
@@ -88,10 +89,11 @@ def attend(
         query = query.contiguous()
     rows, positions, heads, head_width = query.shape
     paired = packed.panels.dtype == torch.bfloat16
-    if paired and (query.dtype != torch.bfloat16 or level not in (None, "amx")):
+    if paired and (query.dtype != torch.bfloat16 or level not in (None, *_native.BFLOAT16_LEVELS)):
         raise ValueError(
-            f"the text is packed in pairs of bfloat16, for a query of that dtype at level amx; this query is "
-            f"{query.dtype} and the level {level}: pack it with paired=False"
+            f"the text is packed in pairs of bfloat16, for a query of that dtype at level "
+            f"{' or '.join(_native.BFLOAT16_LEVELS)}; this query is {query.dtype} and the level {level}: "
+            f"pack it with paired=False"
         )
     weight = weight.to(torch.float32).contiguous()
     bias = weight.log() if joint else None

@@ -10,14 +10,14 @@ from raccord.kernels import _native
 
 # Rows of scores and of values are padded to a multiple of this: kLanes of csrc/vector.h.
 LANES = 16
-# Elements that AMX multiplies and adds for one result: kTileDepth of csrc/amx.h.
+# Depth of a block of bfloat16: kTileDepth of csrc/bfloat16.h.
 DEPTH = 32
 
 
 class PackedText(NamedTuple):
     """Panels of some spans of a text pool; valid as long as the pool's keys and values are what they were.
 
-    panels: float32 or, for AMX, bfloat16 [...], for every span its keys and its values (RaccordSpan of csrc/raccord.h).
+    panels: float32 or, paired, bfloat16 [...], for every span its keys and its values (RaccordSpan of csrc/raccord.h).
     spans: int64 [U, 4], (start, length, offset of the keys, offset of the values) of each span.
     """
 
@@ -40,13 +40,14 @@ def pack(key: Tensor, value: Tensor, segments: Tensor, *, paired: bool | None = 
         key: [T, H, D] on the CPU.
         value: [T, H, D] on the CPU.
         segments: int32 [..., 2], (start, length) into the pool.
-        paired: in bfloat16, for AMX; None where the tensors are bfloat16 and this CPU has it.
+        paired: in bfloat16; None where the tensors are, and this CPU multiplies such (`_native.BFLOAT16_LEVELS`).
 
     Raises:
         ValueError: a segment is not inside the pool.
     """
     if paired is None:
-        paired = key.dtype == torch.bfloat16 and not _native.reasons() and "amx" in _native.levels()[1]
+        usable = _native.levels()[1] if key.dtype == torch.bfloat16 and not _native.reasons() else []
+        paired = any(level in usable for level in _native.BFLOAT16_LEVELS)
     spans = sorted({(start, length) for start, length in segments.reshape(-1, 2).tolist() if length > 0})
     parts, table, offset = [], [], 0
     for start, length in spans:

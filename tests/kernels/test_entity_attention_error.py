@@ -141,3 +141,22 @@ def test_what_is_not_a_number_stays_so_where_it_is_seen(backend, dtype):
     found, owner = call(args, rest, backend)[0], args[3][0]
     assert found[owner > 0].isnan().all()
     assert found[owner == 0].isfinite().all()
+
+
+@BACKEND
+@DTYPE
+def test_numbers_too_small_to_be_normal_may_count_as_zero(backend, dtype):
+    """Products of bfloat16 take numbers below 2^-126 for 0, and give 0 where the sum would be such a number."""
+    args, rest = make(5, height=16, width=16, memory=(21, 4, 30), dtype=dtype)
+    # scores of 0, so shares of 1 / L, or of the memory's weight times that
+    args[0] *= 2.0**-130
+    for value in (args[2], rest["bank_value"]):
+        value *= 2.0**-120
+        value[..., ::2] *= 2.0**-7
+    worst, sizes = worst_error(args, rest)
+    expected = exact(args, rest)
+    # a share's value, a sum of L of them divided by L, and the result itself: three times at most, and the weight
+    tiny = 3 * rest["bank_weight"] * 2.0**-126
+    assert (
+        (call(args, rest, backend).double() - expected).abs() <= rounded_products(worst, sizes, expected) + tiny
+    ).all()

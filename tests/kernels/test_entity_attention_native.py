@@ -9,6 +9,10 @@ from raccord.kernels.entity_attention import entity_attention, native, routes
 pytestmark = pytest.mark.skipif(bool(_native.reasons()), reason="; ".join(_native.reasons()))
 
 DTYPES = [torch.float32, torch.bfloat16]
+USABLE = [] if _native.reasons() else _native.levels()[1]
+# each of them multiplies bfloat16 as such, with its own bits, so laws must hold at each
+PAIRED = [(torch.bfloat16, level) for level in USABLE if level in _native.BFLOAT16_LEVELS]
+DTYPE_AND_LEVEL = pytest.mark.parametrize(("dtype", "level"), [(torch.float32, None), (torch.bfloat16, None), *PAIRED])
 
 
 def make(seed, *, rows=2, height=6, width=7, heads=2, head_width=40, memory=(3, 0, 80), dtype=torch.float32):
@@ -67,7 +71,7 @@ def bits(tensor):
     return tensor.view(torch.int16 if tensor.dtype == torch.bfloat16 else torch.int32)
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
+@DTYPE_AND_LEVEL
 @pytest.mark.parametrize(
     ("grid", "head_width", "memory"),
     [
@@ -81,10 +85,11 @@ def bits(tensor):
         ((5, 3), 3, (2, 2, 2, 2, 2, 2, 2)),
     ],
 )
-def test_is_as_exact_as_plain_torch(grid, head_width, memory, dtype):
+def test_is_as_exact_as_plain_torch(grid, head_width, memory, dtype, level):
     args, rest = make(1, height=grid[0], width=grid[1], head_width=head_width, memory=memory, dtype=dtype)
     exact = entity_attention(*map(wide, args), **{name: wide(value) for name, value in rest.items()})
-    found, plain = (entity_attention(*args, **rest, backend=backend).double() for backend in ("cpu", "reference"))
+    found, plain = kernel(args, rest, level=level), entity_attention(*args, **rest, backend="reference").double()
+    assert level is not None or torch.equal(bits(found), bits(cpu(args, rest)))
     # twice torch's own error; where that is (nearly) nothing, one rounding of the result
     allowed = 2 * (plain - exact).norm() + torch.finfo(dtype).eps / 2 * exact.norm()
     assert (found - exact).norm() <= allowed
@@ -107,14 +112,13 @@ def test_large_scores_do_not_overflow(size, offset, dtype):
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("level", _native.levels()[1] if not _native.reasons() else [])
+@pytest.mark.parametrize("level", USABLE)
 @pytest.mark.parametrize("threads", [1, 2, 3])
 def test_neither_instruction_set_nor_threads_change_a_bit(level, threads, dtype):
     # enough work for several threads to be started
     args, rest = make(3, height=16, width=16, heads=4, head_width=40, dtype=dtype)
     found = kernel(args, rest, threads=threads, level=level)
-    # amx alone multiplies bfloat16 as such
-    own = level == "amx" and dtype == torch.bfloat16
+    own = (dtype, level) in PAIRED
     assert torch.equal(bits(found), bits(kernel(args, rest, threads=1, level=level if own else "scalar")))
 
 
@@ -125,24 +129,25 @@ def test_a_rerun_gives_the_same_bits(dtype):
     assert all(torch.equal(bits(cpu(args, rest)), bits(first)) for _ in range(100))
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
-def test_neither_batch_nor_order_of_rows_changes_a_bit(dtype):
+@DTYPE_AND_LEVEL
+def test_neither_batch_nor_order_of_rows_changes_a_bit(dtype, level):
     args, rest = make(5, rows=4, dtype=dtype)
-    whole = cpu(args, rest)
+    whole = kernel(args, rest, level=level)
     for row in range(4):
         alone = [x[row : row + 1] for x in args], {**rest, "bank_segments": rest["bank_segments"][row : row + 1]}
-        assert torch.equal(bits(cpu(*alone)[0]), bits(whole[row]))
+        assert torch.equal(bits(kernel(*alone, level=level)[0]), bits(whole[row]))
     order = [2, 0, 3, 1]
     turned = [x[order] for x in args], {**rest, "bank_segments": rest["bank_segments"][order]}
-    assert torch.equal(bits(cpu(*turned)), bits(whole[order]))
+    assert torch.equal(bits(kernel(*turned, level=level)), bits(whole[order]))
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
-def test_other_queries_change_no_bit(dtype):
+@DTYPE_AND_LEVEL
+@pytest.mark.parametrize("poison", [7.0, float("nan")])
+def test_other_queries_change_no_bit(dtype, level, poison):
     args, rest = make(6, dtype=dtype)
-    clean = cpu(args, rest)
-    args[0][:, ::2] = 7.0
-    assert torch.equal(bits(cpu(args, rest)[:, 1::2]), bits(clean[:, 1::2]))
+    clean = kernel(args, rest, level=level)
+    args[0][:, ::2] = poison
+    assert torch.equal(bits(kernel(args, rest, level=level)[:, 1::2]), bits(clean[:, 1::2]))
 
 
 @pytest.mark.parametrize("poison", [float("nan"), float("inf")])

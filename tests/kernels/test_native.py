@@ -48,10 +48,12 @@ def test_scalar_code_is_always_there_and_no_level_runs_that_was_not_compiled():
 
 
 @needs_native
-def test_avx2_runs_where_the_processor_says_so():
+def test_a_level_runs_where_the_processor_says_so():
     flags = Path("/proc/cpuinfo").read_text().split()
     compiled, usable = _native.levels()
-    for level, flag in [("avx2", "avx2"), ("avx512", "avx512f"), ("amx", "amx_bf16")]:
+    flag_of = {"avx2": "avx2", "avx512": "avx512f", "avx512bf16": "avx512_bf16", "amx": "amx_bf16"}
+    assert flag_of.keys() == set(_native.LEVELS) - {"scalar"}
+    for level, flag in flag_of.items():
         assert (level in usable) == (level in compiled and flag in flags)
 
 

@@ -12,9 +12,13 @@ from raccord.kernels.regional_attention import native, pack, regional_attention
 pytestmark = pytest.mark.skipif(bool(_native.reasons()), reason="; ".join(_native.reasons()))
 
 COMBINE = pytest.mark.parametrize("combine", ["blend", "joint"])
-# bfloat16 is multiplied as such where the CPU has AMX, and converted to float32 elsewhere
+# bfloat16 is multiplied as such where the CPU can, and converted to float32 elsewhere
 DTYPE = pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-AMX = not _native.reasons() and "amx" in _native.levels()[1]
+USABLE = [] if _native.reasons() else _native.levels()[1]
+# for each of them its bits are its own, so laws must hold at each
+PAIRED = [(torch.bfloat16, level) for level in USABLE if level in _native.BFLOAT16_LEVELS]
+DTYPE_AND_LEVEL = pytest.mark.parametrize(("dtype", "level"), [(torch.float32, None), (torch.bfloat16, None), *PAIRED])
+PAIRED_LEVEL = pytest.mark.parametrize("level", [level for _, level in PAIRED])
 
 
 def make(seed, *, rows=2, positions=70, heads=2, head_width=40, lengths=(77, 5, 0, 33), dtype=torch.float32):
@@ -35,6 +39,13 @@ def make(seed, *, rows=2, positions=70, heads=2, head_width=40, lengths=(77, 5, 
 
 def call(tensors, backend="cpu", **options):
     return regional_attention(*tensors, height=1, width=tensors[0].shape[1], backend=backend, **options)
+
+
+def call_at(level, tensors, combine, **options):
+    """(output, lse), of the kernel itself; text is packed as a call without a level packs it."""
+    query, key, value, segments, weight = tensors
+    options = {"scale": query.shape[3] ** -0.5, "joint": combine == "joint", "return_lse": True} | options
+    return native.attend(query, pack(key, value, segments), segments, weight, **options, level=level)
 
 
 def exact(tensors, **options):
@@ -115,14 +126,14 @@ def test_error_in_bfloat16_converted_to_float32(head_width, combine):
 
 
 @COMBINE
-@pytest.mark.skipif(not AMX, reason="this CPU has no AMX, or it is not compiled in")
+@PAIRED_LEVEL
 @pytest.mark.parametrize("positions", [1, 15, 33, 70, 300])
 @pytest.mark.parametrize("head_width", [3, 32, 40, 64, 80, 160])
-def test_error_in_bfloat16_products(head_width, positions, combine):
+def test_error_in_bfloat16_products(head_width, positions, level, combine):
     lengths = (77, 5, 0, 33, 1, 80, 200)
     tensors = make(head_width, positions=positions, head_width=head_width, lengths=lengths, dtype=torch.bfloat16)
     query, key, value, segments, weight = tensors
-    found, lse = call(tensors, combine=combine, return_lse=True)
+    found, lse = call_at(level, tensors, combine)
     expected, expected_lse = exact(tensors, combine=combine, return_lse=True)
     sizes = exact((query, key, value.abs(), segments, weight), combine=combine)
     worst, worst_lse = worst_error(tensors, combine)
@@ -133,6 +144,24 @@ def test_error_in_bfloat16_products(head_width, positions, combine):
     assert ((lse.double() - expected_lse)[present].abs() <= 2 * worst_lse[present] + 2.7e-6).all()
     if positions >= 70:
         errs_at_most_twice(found, call(tensors, "reference", combine=combine), expected)
+
+
+@COMBINE
+@DTYPE_AND_LEVEL
+def test_numbers_too_small_to_be_normal_may_count_as_zero(combine, dtype, level):
+    """Products of bfloat16 take numbers below 2^-126 for 0, and give 0 where the sum would be such a number."""
+    query, key, value, segments, weight = make(24, dtype=dtype)
+    # scores of 0: exponentials of 1, shares of 1 / L
+    query *= 2.0**-130
+    value *= torch.where(torch.arange(len(value)) % 2 == 0, 2.0**-120, 2.0**-127)[:, None, None].to(dtype)
+    tensors = (query, key, value, segments, weight)
+    found, _ = call_at(level, tensors, combine)
+    expected = exact(tensors, combine=combine)
+    sizes = exact((query, key, value.abs(), segments, weight), combine=combine)
+    # a share's value, a sum of L of them divided by L, the sum over segments and the result itself: four times at most
+    tiny = 4 * 2.0**-126
+    bound = rounded_products(worst_error(tensors, combine)[0], sizes, expected) + tiny
+    assert ((found.double() - expected).abs() <= bound).all()
 
 
 @COMBINE
@@ -223,13 +252,15 @@ def test_what_is_not_a_number_stays_so_where_it_is_seen(combine, dtype):
 
 
 @COMBINE
-@DTYPE
-def test_bits_of_a_row_do_not_depend_on_the_batch(combine, dtype):
+@DTYPE_AND_LEVEL
+def test_bits_of_a_row_do_not_depend_on_the_batch(combine, dtype, level):
     query, key, value, segments, weight = make(7, rows=3, dtype=dtype)
-    whole = call((query, key, value, segments, weight), combine=combine)
+    whole, _ = call_at(level, (query, key, value, segments, weight), combine)
+    assert level is not None or torch.equal(call((query, key, value, segments, weight), combine=combine), whole)
     for row in range(3):
         only = slice(row, row + 1)
-        assert torch.equal(call((query[only], key, value, segments[only], weight[only]), combine=combine), whole[only])
+        found, _ = call_at(level, (query[only], key, value, segments[only], weight[only]), combine)
+        assert torch.equal(found, whole[only])
 
 
 @COMBINE
@@ -242,17 +273,21 @@ def test_bits_do_not_depend_on_the_order_of_rows(combine, dtype):
 
 
 @COMBINE
-@DTYPE
-def test_bits_of_a_position_do_not_depend_on_its_neighbours(combine, dtype):
+@DTYPE_AND_LEVEL
+def test_bits_of_a_position_do_not_depend_on_its_neighbours(combine, dtype, level):
     query, key, value, segments, weight = make(9, positions=300, dtype=dtype)
-    whole = call((query, key, value, segments, weight), combine=combine)
+    # with the lse, all positions meet all keys; without, those that see them
+    for lse in (False, True):
+        whole, _ = call_at(level, (query, key, value, segments, weight), combine, return_lse=lse)
+        for chosen in ([0, 5, 6, 7, 131, 299], [299], list(range(100, 141))):
+            few = (query[:, chosen], key, value, segments, weight[:, :, chosen])
+            assert torch.equal(call_at(level, few, combine, return_lse=lse)[0], whole[:, chosen])
     chosen = torch.tensor([0, 5, 6, 7, 131, 299])
-    few = call((query[:, chosen], key, value, segments, weight[:, :, chosen]), combine=combine)
-    assert torch.equal(few, whole[:, chosen])
     others = torch.ones(300, dtype=torch.bool)
     others[chosen] = False
     query[:, others], weight[:, :, others] = torch.nan, 1.0
-    assert torch.equal(call((query, key, value, segments, weight), combine=combine)[:, chosen], whole[:, chosen])
+    found, _ = call_at(level, (query, key, value, segments, weight), combine)
+    assert torch.equal(found[:, chosen], whole[:, chosen])
 
 
 @COMBINE
@@ -289,15 +324,13 @@ def test_a_hundred_runs_give_the_same_bits(combine, dtype):
 
 
 @COMBINE
-@DTYPE
-def test_bits_do_not_depend_on_threads(combine, dtype):
+@DTYPE_AND_LEVEL
+def test_bits_do_not_depend_on_threads(combine, dtype, level):
     # 2 x 2 x 600 x 3 x 40 x 144 multiply-adds are work enough for nine threads (kLeastWork)
-    query, key, value, segments, weight = make(13, positions=600, heads=3, dtype=dtype)
-    packed = pack(key, value, segments)
-    options = {"scale": 0.2, "joint": combine == "joint", "return_lse": True}
-    alone = native.attend(query, packed, segments, weight, **options, threads=1)
+    tensors = make(13, positions=600, heads=3, dtype=dtype)
+    alone = call_at(level, tensors, combine, threads=1)
     for threads in (2, 3, 5, 1000):
-        found = native.attend(query, packed, segments, weight, **options, threads=threads)
+        found = call_at(level, tensors, combine, threads=threads)
         assert all(torch.equal(a, b) for a, b in zip(alone, found, strict=True))
 
 
@@ -308,9 +341,7 @@ def test_every_level_gives_the_same_bits(combine, dtype, head_width):
     query, key, value, segments, weight = make(14, head_width=head_width, dtype=dtype)
     packed = pack(key, value, segments, paired=False)
     options = {"scale": 0.2, "joint": combine == "joint", "return_lse": True}
-    first, *others = (
-        native.attend(query, packed, segments, weight, **options, level=level) for level in _native.levels()[1]
-    )
+    first, *others = (native.attend(query, packed, segments, weight, **options, level=level) for level in USABLE)
     for found in others:
         assert all(torch.equal(a, b) for a, b in zip(first, found, strict=True))
 
@@ -350,7 +381,7 @@ def test_packed_text_of_another_shape_is_refused():
         call((query, key, value, segments, weight), packed=packed)
 
 
-@pytest.mark.skipif(not AMX, reason="this CPU has no AMX, or it is not compiled in")
+@pytest.mark.skipif(not PAIRED, reason="this CPU multiplies no bfloat16, or what would is not compiled in")
 def test_text_packed_in_pairs_is_refused_by_another_level_and_for_another_dtype():
     query, key, value, segments, weight = make(17, dtype=torch.bfloat16)
     options = {"scale": 0.2, "joint": False, "return_lse": False}
