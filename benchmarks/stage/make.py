@@ -9,7 +9,6 @@ pictures ahead of a run that is under way, then trains the decoder.
 import argparse
 import concurrent.futures
 import multiprocessing
-import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -22,12 +21,13 @@ def render_chunk(name: str, folder: Path, kind: Any, chunk: int) -> None:
     """Write the pictures, items and tokens of one chunk, unless they are there."""
     from stage.model.config import CONFIGS
     from stage.model.latents import tokens_of_chunk
-    from stage.model.pictures import looks_of_chunk, pictures_of_chunk, shares_of_chunk
+    from stage.model.pictures import looks_of_chunk, pictures_of_chunk, places_of_chunk, shares_of_chunk
     from stage.model.tokenizer import build_tokenizer
 
     pictures_of_chunk(CONFIGS[name], folder, kind, chunk)
     shares_of_chunk(CONFIGS[name], folder, kind, chunk)
     looks_of_chunk(CONFIGS[name], folder, kind, chunk)
+    places_of_chunk(CONFIGS[name], folder, kind, chunk)
     tokens_of_chunk(CONFIGS[name], folder, kind, chunk, build_tokenizer())
 
 
@@ -44,8 +44,6 @@ def main() -> None:
 
     import torch
 
-    # One thread: sums keep their order, so a rerun gives the same bytes whatever the machine's number of cores.
-    torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
     from stage.model.autoencoder import train_autoencoder
     from stage.model.decoder import train_decoder
     from stage.model.export import export
@@ -55,14 +53,17 @@ def main() -> None:
 
     folder = ROOT / "build" / "stage" / config.name
     chunks: list[tuple[Any, int]] = [("portrait", n) for n in range(config.portraits // config.chunk)]
-    chunks += [("scene", n) for n in range((config.scenes + config.later_scenes) // config.chunk)]
+    chunks += [(kind, n) for kind in ("scene", "twin") for n in range(config.scenes // config.chunk)]
     if arguments.workers:
         context = multiprocessing.get_context("spawn")
         with concurrent.futures.ProcessPoolExecutor(arguments.workers, mp_context=context) as pool:
             for done in [pool.submit(render_chunk, config.name, folder, *chunk) for chunk in chunks]:
                 done.result()
     tokenizer = build_tokenizer()
+    torch.set_num_threads(config.vae_threads)
     autoencoder = train_autoencoder(config, folder)
+    # One thread from here on: the decoder trains beside the denoiser.
+    torch.set_num_threads(1)
     if arguments.prepare:
         for kind, chunk in chunks:
             render_chunk(config.name, folder, kind, chunk)
@@ -77,7 +78,7 @@ def main() -> None:
         target,
         tokenizer=tokenizer,
         autoencoder=autoencoder,
-        scales=channel_scales(config, config.phases[-1]),
+        scales=channel_scales(config),
         text_encoder=trained.text_encoder,
         unet=trained.unet,
     )

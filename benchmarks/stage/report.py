@@ -27,7 +27,7 @@ def trained_captions(config: Any) -> set[str]:
 
     sets: tuple[tuple[Kind, int], ...] = (
         ("portrait", config.portraits),
-        ("scene", config.scenes + config.later_scenes),
+        ("scene", config.scenes),
     )
     return {
         caption(scene, Draws(config.seed, f"{kind} caption", number, i))

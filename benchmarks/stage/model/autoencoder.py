@@ -3,9 +3,8 @@
 import math
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -13,18 +12,29 @@ from torch.nn import functional
 from stage.checkpoint import load_checkpoint, save_checkpoint
 from stage.draws import key
 from stage.files import write_json
+from stage.model import layout
 from stage.model.config import StageConfig
 from stage.model.muon import build_optimiser
-from stage.model.pictures import Kind, pictures_of_chunk, to_signal
+from stage.model.pictures import Kind, layout_of_pictures, pictures_of_chunk, to_signal
 from stage.model.precision import autocast
 from stage.model.rate import learning_rate
 
 # Standard deviation of the noise on the latents that the decoder sees in training: it must bear a denoiser's errors.
 NOISE = 0.1
-# The first channels of the latents hold the mean colours of their cells.
+# The first channels of the latents hold the mean colours of their cells, the next ones the map (`stage.model.layout`).
 COLOURS = 3
-# Weights of the two terms that shape the latents: mean colours and small values.
-ANCHOR, SMALL = 0.3, 1e-3
+ANCHORED = COLOURS + layout.CHANNELS
+# Weights of the three terms that shape the latents: mean colours, map, small values.
+ANCHOR, MAP, SMALL = 0.3, 1.0, 1e-3
+
+
+class Sample(NamedTuple):
+    """Some pictures of one chunk, and their signals float32 [B, 3, H, W] in -1..1."""
+
+    kind: Kind
+    chunk: int
+    rows: list[int]
+    signals: Tensor
 
 
 def build_autoencoder(config: StageConfig) -> Any:
@@ -103,29 +113,30 @@ def divide_latents(model: Any, divisors: Tensor) -> None:
     model.post_quant_conv.weight *= divisors[None, :, None, None]
 
 
-def latent_loss(latents: Tensor, target: Tensor) -> Tensor:
-    """What keeps latents [B, C, h, w] of signals [B, 3, H, W] easy to denoise; scalar.
+def latent_loss(latents: Tensor, target: Tensor, plan: Tensor) -> Tensor:
+    """What keeps latents [B, C, h, w] of signals [B, 3, H, W] with maps [B, layout.CHANNELS, h, w] easy to denoise;
+    scalar.
 
-    The first three channels are drawn to the mean colours of the cells, so that the latents hold a small picture
-    whatever else they hold; all values are drawn to 0 as the Kullback-Leibler term of an autoencoder with a posterior
-    of fixed variance does (Kingma and Welling 2013, arXiv:1312.6114, appendix B).
+    The first channels are drawn to the mean colours of the cells and to the map, so that the latents hold a small
+    picture and what is where, whatever else they hold; all values are drawn to 0 as the Kullback-Leibler term of an
+    autoencoder with a posterior of fixed variance does (Kingma and Welling 2013, arXiv:1312.6114, appendix B).
     """
     colours = functional.avg_pool2d(target, target.shape[-1] // latents.shape[-1])
-    return ANCHOR * (latents[:, :COLOURS] - 2 * colours).square().mean() + SMALL * latents.square().mean()
+    pull = ANCHOR * (latents[:, :COLOURS] - 2 * colours).square().mean()
+    pull = pull + MAP * (latents[:, COLOURS:ANCHORED] - plan).square().mean()
+    return pull + SMALL * latents.square().mean()
 
 
-def training_signals(config: StageConfig, folder: Path, step: int) -> Tensor:
-    """Signals float32 [B, 3, side / 2, side / 2] of one step: portraits and windows of scenes in turn."""
+def training_pictures(config: StageConfig, folder: Path, step: int, purpose: str) -> Sample:
+    """Portraits and whole scenes in turn: those that one step of the autoencoder or of its decoder shows."""
     kind: Kind = "scene" if step % 2 else "portrait"
-    generator = torch.Generator().manual_seed(key(config.seed, "autoencoder batch", step))
-    chunks = min(2, (config.scenes if step % 2 else config.portraits) // config.chunk)
-    numbers = torch.randint(chunks * config.chunk, (config.vae_batch,), generator=generator).tolist()
-    half = config.side // 2
-    corners = torch.randint(half + 1, (config.vae_batch, 2), generator=generator).tolist()
-    pictures = [pictures_of_chunk(config, folder, kind, n // config.chunk)[n % config.chunk] for n in numbers]
-    if kind == "scene":
-        pictures = [p[y : y + half, x : x + half] for p, (y, x) in zip(pictures, corners, strict=True)]
-    return to_signal(np.stack(pictures))
+    # As many pixels either way.
+    count = config.vae_batch if kind == "scene" else 4 * config.vae_batch
+    generator = torch.Generator().manual_seed(key(config.seed, purpose, step))
+    available = (config.scenes if kind == "scene" else config.portraits) // config.chunk
+    chunk = int(torch.randint(available, (1,), generator=generator))
+    rows = torch.randint(config.chunk, (count,), generator=generator).tolist()
+    return Sample(kind, chunk, rows, to_signal(pictures_of_chunk(config, folder, kind, chunk)[rows]))
 
 
 def train_autoencoder(config: StageConfig, folder: Path) -> Any:
@@ -142,13 +153,16 @@ def train_autoencoder(config: StageConfig, folder: Path) -> Any:
     for step in range(start, config.vae_steps):
         for group in optimiser.param_groups:
             group["lr"] = learning_rate(step, steps=config.vae_steps, peak=group["peak"], warmup=50)
-        target = training_signals(config, folder, step).to(device)
+        sample = training_pictures(config, folder, step, "autoencoder batch")
+        target = sample.signals.to(device)
+        plan = layout_of_pictures(config, folder, sample.kind, sample.chunk, sample.rows).to(device)
         generator = torch.Generator().manual_seed(key(config.seed, "autoencoder noise", step))
         with autocast(config):
             latents = model.encode(target).latent_dist.mean
             noise = NOISE * torch.randn(latents.shape, generator=generator).to(device)
             result = model.decode(latents + noise).sample
-        loss = reconstruction_loss(result.float(), target, emphasis=0.5) + latent_loss(latents.float(), target)
+        shape = latent_loss(latents.float(), target, plan)
+        loss = reconstruction_loss(result.float(), target, emphasis=0.5) + shape
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)

@@ -4,7 +4,7 @@ same bytes.
 
 import dataclasses
 import json
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 from stage.world.scene import Rates
 
@@ -14,18 +14,13 @@ class Phase:
     """Steps in which text encoder and denoiser train together, under one warm-up and cosine of the learning rates."""
 
     steps: int
-    # Which scenes they show: the first ones, the later ones or both.
-    scenes: Literal["first", "later", "all"]
     # So many of the steps come first and show portraits alone; so many follow and show scenes and portraits in turn.
     portraits: int = 0
     turns: int = 0
+    # Share of the scenes in which one item sees another picture of itself (`stage.model.memories`).
+    memories: float = 0.0
     # Share of the configuration's rates at the top.
-    peak: float = 0.5
-    # Standard deviation of the latent channels beyond the three mean colours. Below 1 noise drowns them before the
-    # colours, so that a picture forms from coarse to fine.
-    detail: float = 0.5
-    # Weight of what the denoiser must know of every cell (`stage.model.probe`).
-    probe: float = 0.1
+    peak: float = 1.0
 
 
 class Place(NamedTuple):
@@ -47,14 +42,16 @@ class StageConfig:
     side: int
     portraits: int
     scenes: int
-    later_scenes: int
     chunk: int
     captions: int
     rates: Rates
-    # Autoencoder.
+    # Autoencoder; its batches hold so many scenes or four times as many portraits.
     vae_channels: tuple[int, ...]
     latent_channels: int
     vae_steps: int
+    # Threads: nothing else can run before it has ended. Sums keep their order for one number of threads, whatever the
+    # machine's number of cores.
+    vae_threads: int
     vae_batch: int
     vae_rate: float
     vae_muon_rate: float
@@ -81,6 +78,11 @@ class StageConfig:
     weight_decay: float
     # Error of a latent cell counts 1 + emphasis * (share of the cell that items cover), normalised to mean 1.
     emphasis: float
+    # Standard deviation of the latent channels beyond mean colours and map. Below 1 noise drowns them first, so that a
+    # picture forms from coarse to fine.
+    detail: float
+    # Weight of what the denoiser must know of every cell (`stage.model.probe`).
+    probe: float
     caption_dropout: float
     snr_gamma: float
     ema: float
@@ -93,11 +95,7 @@ class StageConfig:
     def __post_init__(self) -> None:
         if self.precision not in ("float32", "bfloat16"):
             raise ValueError(f'precision: must be "float32" or "bfloat16", got {self.precision!r}')
-        for name, count in (
-            ("portraits", self.portraits),
-            ("scenes", self.scenes),
-            ("later_scenes", self.later_scenes),
-        ):
+        for name, count in (("portraits", self.portraits), ("scenes", self.scenes)):
             if count % self.chunk:
                 raise ValueError(f"{name}: must be a multiple of chunk, got {count} and {self.chunk}")
         for name, batch in (("portrait_batch", self.portrait_batch), ("scene_batch", self.scene_batch)):
@@ -139,46 +137,43 @@ PLAIN = Rates(
     poses=(0.55, 0.2, 0.125, 0.125),
 )
 
-# What two CPU cores with bfloat16 matrix instructions (AMX) train in about four hours.
+# What two CPU cores with AVX-512 and bfloat16 train in about two hours.
 SMALL_CPU = StageConfig(
     name="small_cpu",
     seed=20261122,
     side=128,
     portraits=49_152,
-    scenes=24_576,
-    later_scenes=36_864,
+    scenes=61_440,
     chunk=2_048,
     captions=4,
     rates=PLAIN,
-    vae_channels=(16, 32, 64, 64),
-    latent_channels=8,
-    vae_steps=4_000,
-    vae_batch=8,
+    vae_channels=(16, 32, 64, 128),
+    latent_channels=16,
+    vae_steps=7_000,
+    vae_threads=2,
+    vae_batch=4,
     vae_rate=2e-3,
     vae_muon_rate=0.005,
-    decoder_steps=12_000,
-    steep_steps=7_000,
+    decoder_steps=9_000,
+    steep_steps=9_000,
     decoder_rate=1e-3,
     text_width=128,
     text_layers=2,
     text_heads=4,
     text_steps=600,
-    unet_channels=(64, 128),
+    unet_channels=(64, 128, 192),
     unet_layers=1,
-    unet_heads=(2, 4),
-    phases=(
-        Phase(4_000, "first", portraits=2_800, turns=1_200, peak=1.0, detail=1.0, probe=0.0),
-        Phase(2_200, "first", detail=1.0, probe=0.0),
-        Phase(3_300, "later", probe=0.0),
-        Phase(3_900, "all"),
-    ),
-    portrait_batch=64,
-    scene_batch=32,
+    unet_heads=(2, 4, 6),
+    phases=(Phase(3_100, portraits=700, turns=600), Phase(600, memories=0.5, peak=0.5)),
+    portrait_batch=128,
+    scene_batch=64,
     rate=1e-3,
-    muon_rate=0.01,
+    muon_rate=0.003,
     warmup=100,
     weight_decay=0.01,
     emphasis=2.0,
+    detail=0.5,
+    probe=0.1,
     caption_dropout=0.1,
     snr_gamma=5.0,
     ema=0.999,
@@ -193,13 +188,12 @@ H200 = dataclasses.replace(
     SMALL_CPU,
     name="h200",
     portraits=131_072,
-    scenes=131_072,
-    later_scenes=65_536,
+    scenes=196_608,
     chunk=8_192,
     rates=Rates(),
     vae_channels=(32, 64, 128, 128),
     vae_steps=8_000,
-    vae_batch=128,
+    vae_batch=64,
     vae_rate=1e-3,
     vae_muon_rate=0.005,
     decoder_steps=8_000,
@@ -209,13 +203,10 @@ H200 = dataclasses.replace(
     text_layers=3,
     text_heads=6,
     text_steps=2_000,
-    unet_channels=(96, 192),
-    unet_layers=2,
-    phases=(
-        Phase(20_000, "first", portraits=10_000, turns=10_000, peak=1.0),
-        Phase(4_000, "first"),
-        Phase(6_000, "later"),
-    ),
+    unet_channels=(96, 192, 256),
+    unet_layers=1,
+    unet_heads=(3, 6, 8),
+    phases=(Phase(24_000, portraits=10_000, turns=10_000), Phase(6_000, memories=0.5, peak=0.5)),
     portrait_batch=512,
     scene_batch=256,
     warmup=500,
@@ -231,12 +222,12 @@ TINY = dataclasses.replace(
     name="tiny",
     side=64,
     portraits=32,
-    scenes=32,
-    later_scenes=16,
+    scenes=48,
     chunk=16,
     vae_channels=(8, 8, 8, 8),
+    latent_channels=12,
     vae_steps=4,
-    vae_batch=4,
+    vae_batch=1,
     decoder_steps=3,
     steep_steps=2,
     text_width=16,
@@ -247,12 +238,7 @@ TINY = dataclasses.replace(
     unet_heads=(2, 2),
     precision="float32",
     captions=2,
-    phases=(
-        Phase(8, "first", portraits=4, turns=4, peak=1.0, detail=1.0, probe=0.0),
-        Phase(2, "first"),
-        Phase(2, "later"),
-        Phase(2, "all"),
-    ),
+    phases=(Phase(10, portraits=4, turns=4), Phase(4, memories=0.5, peak=0.5)),
     portrait_batch=4,
     scene_batch=4,
     warmup=2,

@@ -6,7 +6,6 @@ import time
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -14,13 +13,14 @@ from torch.nn import functional
 from stage.checkpoint import load_checkpoint, save_checkpoint
 from stage.draws import key
 from stage.files import write_json
-from stage.model.autoencoder import NOISE, psnr, reconstruction_loss
+from stage.model.autoencoder import ANCHORED, NOISE, psnr, reconstruction_loss, training_pictures
 from stage.model.config import StageConfig
 from stage.model.latents import latents_of_chunk
-from stage.model.pictures import Kind, pictures_of_chunk, to_signal
 from stage.model.precision import autocast
 from stage.model.rate import learning_rate
 
+# Greatest standard deviation of the further noise on detail channels.
+LOOSE = 0.6
 # Weight of steepness in the last steps, and width in pixels of the neighbourhood whose steepest edge counts.
 STEEP, REACH = 0.5, 5
 
@@ -50,20 +50,14 @@ def decoder_rate(config: StageConfig, step: int) -> float:
     return learning_rate(steep, steps=config.steep_steps, peak=config.decoder_rate, warmup=50)
 
 
-def training_pairs(config: StageConfig, folder: Path, step: int, autoencoder: Any) -> tuple[Tensor, Tensor]:
-    """Latents [B, C, h, w] and signals [B, 3, H, W] of one step: portraits, or windows of scenes of the same size."""
-    kind: Kind = "scene" if step % 2 else "portrait"
-    generator = torch.Generator().manual_seed(key(config.seed, "decoder batch", step))
-    chunks = (config.scenes if kind == "scene" else config.portraits) // config.chunk
-    chunk = int(torch.randint(chunks, (1,), generator=generator))
-    within = torch.randint(config.chunk, (config.vae_batch,), generator=generator).tolist()
-    cells = config.side // config.factor // 2
-    y, x = torch.randint(cells + 1, (2,), generator=generator).tolist() if kind == "scene" else (0, 0)
-    latents = latents_of_chunk(config, folder, kind, chunk, autoencoder)[within][..., y : y + cells, x : x + cells]
-    f = config.factor
-    pictures = pictures_of_chunk(config, folder, kind, chunk)[within]
-    pictures = pictures[:, f * y : f * (y + cells), f * x : f * (x + cells)]
-    return torch.from_numpy(np.array(latents)).float(), to_signal(pictures)
+def loosened(latents: Tensor, generator: torch.Generator) -> Tensor:
+    """Latents [B, C, h, w] with the noise that the decoder must bear: a little everywhere, and on the detail channels
+    up to `LOOSE` more, differently for each picture. A denoiser's details are its worst channels, and what the picture
+    and the map of the cells say suffices to draw sharply.
+    """
+    spread = torch.full(latents.shape[:2], NOISE)
+    spread[:, ANCHORED:] += LOOSE * torch.rand(len(latents), 1, generator=generator).square()
+    return latents + spread[:, :, None, None] * torch.randn(latents.shape, generator=generator)
 
 
 def train_decoder(config: StageConfig, folder: Path, autoencoder: Any) -> Any:
@@ -72,7 +66,7 @@ def train_decoder(config: StageConfig, folder: Path, autoencoder: Any) -> Any:
     """
     device = torch.device(config.device)
     decoder: Any = torch.nn.ModuleDict({"post_quant_conv": autoencoder.post_quant_conv, "decoder": autoencoder.decoder})
-    decoder.to(device, memory_format=torch.channels_last).train()
+    decoder.to(device).train()
     optimiser = torch.optim.AdamW(
         decoder.parameters(), lr=config.decoder_rate, betas=(0.9, 0.99), weight_decay=0.0, fused=True
     )
@@ -83,10 +77,11 @@ def train_decoder(config: StageConfig, folder: Path, autoencoder: Any) -> Any:
     for step in range(start, steps):
         for group in optimiser.param_groups:
             group["lr"] = decoder_rate(config, step)
-        latents, target = training_pairs(config, folder, step, autoencoder)
+        sample = training_pictures(config, folder, step, "decoder batch")
+        target = sample.signals.to(device)
+        latents = latents_of_chunk(config, folder, sample.kind, sample.chunk, autoencoder)[sample.rows]
         generator = torch.Generator().manual_seed(key(config.seed, "decoder noise", step))
-        latents = (latents + NOISE * torch.randn(latents.shape, generator=generator)).to(device)
-        target = target.to(device)
+        latents = loosened(torch.from_numpy(latents).float(), generator).to(device)
         with autocast(config):
             result = autoencoder.decode(latents / autoencoder.config.scaling_factor).sample.float()
         loss = reconstruction_loss(result, target, emphasis=0.5)

@@ -8,6 +8,9 @@ from stage.draws import key
 from stage.model.config import StageConfig
 from stage.world.vocabulary import MAX_TOKENS
 
+# Least side in cells of a level with attention.
+_ATTENTION = 8
+
 
 def build_text_encoder(config: StageConfig, tokenizer: Any) -> Any:
     """An untrained `CLIPTextModel`; its weights depend on `config.seed` only."""
@@ -31,23 +34,24 @@ def build_text_encoder(config: StageConfig, tokenizer: Any) -> Any:
 
 
 def build_unet(config: StageConfig) -> Any:
-    """An untrained `UNet2DConditionModel` with self- and cross-attention at every level; its weights depend on
-    `config.seed` only.
+    """An untrained `UNet2DConditionModel` with self- and cross-attention at every level of 8 x 8 cells and more; its
+    weights depend on `config.seed` only.
     """
     from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 
     # Its annotations allow fewer forms than its configuration.
     build: Any = UNet2DConditionModel
 
-    depth = len(config.unet_channels)
+    cells = config.side // config.factor
+    levels = [cells >> level >= _ATTENTION for level in range(len(config.unet_channels))]
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(key(config.seed, "denoiser weights"))
         return build(
-            sample_size=config.side // 2 ** (len(config.vae_channels) - 1),
+            sample_size=cells,
             in_channels=config.latent_channels,
             out_channels=config.latent_channels,
-            down_block_types=("CrossAttnDownBlock2D",) * depth,
-            up_block_types=("CrossAttnUpBlock2D",) * depth,
+            down_block_types=tuple("CrossAttnDownBlock2D" if attention else "DownBlock2D" for attention in levels),
+            up_block_types=tuple("CrossAttnUpBlock2D" if attention else "UpBlock2D" for attention in levels[::-1]),
             block_out_channels=config.unet_channels,
             layers_per_block=config.unet_layers,
             cross_attention_dim=config.text_width,

@@ -21,19 +21,19 @@ _BACKGROUND = 0.2
 
 
 class CellProbe(nn.Module):
-    """A linear map of the first up block's features to logits of nothing, every kind and every colour.
+    """A linear map of the features of the last up block but one to logits of nothing, every kind and every colour.
 
     Args:
-        unet: its `up_blocks[0]` is listened to from here on.
+        unet: its `up_blocks[-2]`, whose features have the latents' cells, is listened to from here on.
     """
 
     def __init__(self, config: StageConfig, unet: Any):
         super().__init__()
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(key(config.seed, "probe weights"))
-            self.map = nn.Conv2d(config.unet_channels[-1], 1 + len(KINDS) + len(COLOURS), 1)
+            self.map = nn.Conv2d(config.unet_channels[1], 1 + len(KINDS) + len(COLOURS), 1)
         self._features: Tensor | None = None
-        unet.up_blocks[0].register_forward_hook(self._listen)
+        unet.up_blocks[-2].register_forward_hook(self._listen)
 
     def _listen(self, module: nn.Module, inputs: Any, output: Tensor) -> None:
         self._features = output

@@ -16,6 +16,7 @@ from stage.files import write_json
 from stage.model.config import StageConfig
 from stage.model.export import export
 from stage.model.latents import Batch, batch_of_step, channel_scales
+from stage.model.memories import Memories, Sight
 from stage.model.muon import build_optimiser
 from stage.model.networks import build_scheduler, build_text_encoder, build_unet
 from stage.model.precision import autocast
@@ -59,7 +60,15 @@ def average(target: nn.Module, source: nn.Module, decay: float) -> None:
 
 
 def step_loss(
-    config: StageConfig, step: int, batch: Batch, *, text_encoder: Any, unet: Any, probe: CellProbe, alphas: Tensor
+    config: StageConfig,
+    step: int,
+    batch: Batch,
+    *,
+    text_encoder: Any,
+    unet: Any,
+    probe: CellProbe,
+    memories: Memories,
+    alphas: Tensor,
 ) -> tuple[Tensor, Tensor]:
     """The loss of one step and its part without the probe; alphas float32 [1000] (cumulative products), everything on
     one device.
@@ -75,15 +84,22 @@ def step_loss(
     signal, sigma = alpha.sqrt()[:, None, None, None], (1 - alpha).sqrt()[:, None, None, None]
     target = signal * noise - sigma * latents
     with autocast(config):
+        if batch.twin is not None:
+            other = torch.randn(batch.twin.latents.shape, generator=generator).to(latents.device)
+            with torch.no_grad(), memories.keeping():
+                states = text_encoder(batch.twin.tokens).last_hidden_state
+                unet(signal * batch.twin.latents + sigma * other, timesteps, states)
+            memories.sight = Sight(batch.twin.item, batch.twin.shown)
         states = text_encoder(batch.tokens).last_hidden_state
         # Salimans and Ho 2022 (arXiv:2202.00512), appendix D: v = alpha eps - sigma x0.
         prediction = unet(signal * latents + sigma * noise, timesteps, states).sample
         said = probe.loss(batch.shown)
+    memories.sight = None
     error = (prediction.float() - target).square().mean(1)
     weight = 1 + config.emphasis * batch.coverage
     error = (error * weight).sum((1, 2)) / weight.sum((1, 2))
     denoising = (loss_weight(alpha / (1 - alpha), config.snr_gamma) * error).mean()
-    return denoising + config.place(step).phase.probe * said, denoising.detach()
+    return denoising + config.probe * said, denoising.detach()
 
 
 def train(
@@ -107,6 +123,7 @@ def train(
         unet.set_attn_processor(AttnProcessor())
     unet.to(memory_format=torch.channels_last)
     averages = {"text_encoder_average": copy.deepcopy(text_encoder).eval(), "unet_average": copy.deepcopy(unet).eval()}
+    memories = Memories(unet)
     probe = CellProbe(config, unet).to(device)
     modules = {"text_encoder": text_encoder, "unet": unet, "probe": probe, **averages}
     parameters = [*text_encoder.parameters(), *unet.parameters(), *probe.parameters()]
@@ -122,9 +139,15 @@ def train(
         batch = batch_of_step(config, folder, step, tokenizer=tokenizer, autoencoder=autoencoder, empty=empty)
         for group in optimiser.param_groups:
             group["lr"] = rate_of_step(config, step, group["peak"])
-        batch = Batch(*(tensor.to(device) for tensor in batch))
         loss, denoising = step_loss(
-            config, step, batch, text_encoder=text_encoder, unet=unet, probe=probe, alphas=alphas
+            config,
+            step,
+            batch.to(device),
+            text_encoder=text_encoder,
+            unet=unet,
+            probe=probe,
+            memories=memories,
+            alphas=alphas,
         )
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
@@ -149,7 +172,7 @@ def train(
                 target,
                 tokenizer=tokenizer,
                 autoencoder=autoencoder,
-                scales=channel_scales(config, config.place(step).phase),
+                scales=channel_scales(config),
                 text_encoder=averages["text_encoder_average"],
                 unet=averages["unet_average"],
             )

@@ -111,7 +111,16 @@ def _item(draws: Draws, rates: Rates, sides: dict[str, tuple[float, float]], wei
     pattern = draws.choose(vocabulary.PATTERNS[1:]) if draws.chance(rates.pattern) else "plain"
     second = draws.choose(vocabulary.second_colours(colour)) if pattern != "plain" else None
     accessory = draws.choose(vocabulary.ACCESSORIES[1:]) if creature and draws.chance(rates.accessory) else "none"
-    pose = weighted(draws, vocabulary.POSES, rates.poses) if creature else "standing"
+    looks = Item(kind, colour, second, pattern, accessory, "", (0.0, 0.0, 1.0, 1.0), 0, "", "")
+    return _placed(looks, draws, rates, sides, weights)
+
+
+def _placed(
+    looks: Item, draws: Draws, rates: Rates, sides: dict[str, tuple[float, float]], weights: Sequence[float]
+) -> Item:
+    """The item with a pose, facing, size and box drawn anew."""
+    kind, accessory = looks.kind, looks.accessory
+    pose = weighted(draws, vocabulary.POSES, rates.poses) if kind in vocabulary.CREATURES else "standing"
     facing = draws.choose(vocabulary.FACINGS)
     size = weighted(draws, tuple(sides), weights)
     aspect = natural_aspect(kind, pose, accessory) * rates.stretch ** draws.uniform(-1, 1)
@@ -121,7 +130,7 @@ def _item(draws: Draws, rates: Rates, sides: dict[str, tuple[float, float]], wei
     highest = 0.3 if kind in _FLYING else 0.6
     bottom = draws.uniform(max(height + 0.02, highest), 0.98)
     box = (x0, bottom - height, x0 + width, bottom)
-    return Item(kind, colour, second, pattern, accessory, size, box, 0, facing, pose)
+    return looks._replace(size=size, box=box, z=0, facing=facing, pose=pose)
 
 
 def _overlap(a: Box, b: Box) -> float:
@@ -155,10 +164,7 @@ def sample_scene(seed: int, number: int, *, rates: Rates = DEFAULT, portrait: bo
     the frame's side.
     """
     draws = Draws(seed, "portrait" if portrait else "scene", number)
-    setting = draws.choose(vocabulary.SETTINGS)
-    time = weighted(draws, vocabulary.TIMES, rates.times)
-    weather = weighted(draws, vocabulary.WEATHERS, rates.weathers)
-    weather = "clear" if setting in vocabulary.INDOORS else weather
+    setting, time, weather = _surroundings(draws, rates)
     count = 1 if portrait else weighted(draws, range(len(rates.counts)), rates.counts)
     sides, weights = SIDES, rates.sizes_of_one if count == 1 else rates.sizes_of_several
     if portrait:
@@ -171,6 +177,24 @@ def sample_scene(seed: int, number: int, *, rates: Rates = DEFAULT, portrait: bo
         if _fits(items, item):
             items.append(item)
     return Scene(setting, time, weather, _ordered(items), seed, number, portrait)
+
+
+def portrait_of(looks: Item, seed: int, number: int, *, rates: Rates = DEFAULT) -> Scene:
+    """Another picture of an entity: a portrait of the same identity but for its size, with a setting, pose, facing and
+    box drawn anew; keyed by (seed, number).
+    """
+    draws = Draws(seed, "portrait of", number)
+    setting, time, weather = _surroundings(draws, rates)
+    item = _placed(looks, draws, rates, PORTRAIT_SIDES, (1.0, 1.0))
+    return Scene(setting, time, weather, (item,), seed, number, portrait=True)
+
+
+def _surroundings(draws: Draws, rates: Rates) -> tuple[str, str, str]:
+    """Setting, time and weather."""
+    setting = draws.choose(vocabulary.SETTINGS)
+    time = weighted(draws, vocabulary.TIMES, rates.times)
+    weather = weighted(draws, vocabulary.WEATHERS, rates.weathers)
+    return setting, time, "clear" if setting in vocabulary.INDOORS else weather
 
 
 def _silhouette(item: Item, side: int) -> NDArray[np.float32]:
