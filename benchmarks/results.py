@@ -45,10 +45,12 @@ def story(found: Found) -> str:
     return table(["what", "figure"], rows)
 
 
-def consistency(found: Found) -> str:
+def drawn(found: Found) -> str:
+    """Figures of `benchmarks/stage/drawn.py`, one row for each of what the first field names."""
+    given = next(iter(found["rows"][0]))
     rows = [
         [
-            row["variant"],
+            row[given],
             percent(row["success_at_05"]),
             percent(row["same_kind"]),
             percent(row["item_success"]),
@@ -66,7 +68,7 @@ def consistency(found: Found) -> str:
         "Casting is counted in the calls."
     )
     head = [
-        "variant",
+        given,
         "success@0.5",
         "same kind",
         "colour in its box",
@@ -181,7 +183,8 @@ def anything(found: Found) -> str:
 
 SECTIONS: list[tuple[str, str, str, Callable[[Found], str]]] = [
     ("story", "The main job on a fresh clone", "benchmarks/fresh_clone.sh", story),
-    ("consistency", "What each mechanism adds", "benchmarks/stage/consistency.py", consistency),
+    ("consistency", "What each mechanism adds", "benchmarks/stage/consistency.py", drawn),
+    ("constants", "Constants compared on calibration stories", "benchmarks/stage/constants.py", drawn),
     ("calibration", "Presence threshold", "benchmarks/stage/calibrate.py", anything),
     ("stage", "The embedded diffusion model", "benchmarks/stage/report.py", stage),
     ("instruments", "The reader on held-out renders", "benchmarks/stage/instruments/check.py", instruments),

@@ -3,17 +3,12 @@ bank stands in a row of its own, whether the model's calibration uses it or not.
 
     .venv/bin/python -P benchmarks/stage/consistency.py [--stories 8]
 
-Writes `benchmarks/results/consistency.json`. Read from pixels alone (`stage.instruments`): success@0.5 (kind, box and
-colour), accuracy@k, and over pairs of frames how often an entity has the same kind and colour. By colour alone: at
-least 20 % of the item's box shows its colour; the share of body-coloured pixels in no box; over pairs of frames, how
-often the main body colour in the box is the same, for entities whose text names no colour.
+Writes `benchmarks/results/consistency.json`; what the figures are, `stage.drawn` says.
 """
 
 import argparse
 import dataclasses
-import itertools
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -32,92 +27,36 @@ def main() -> None:
     parser.add_argument("--sheet", type=Path, help="also write a contact sheet of the first story here (PNG)")
     arguments = parser.parse_args()
 
-    import numpy as np
     import torch
     from PIL import Image
 
     from raccord.sampler.calibration import read_calibration
     from raccord.sampler.diffusers_pipeline import Model, load_pipeline
-    from raccord.sampler.story import Story
+    from stage.drawn import Stories, figures
     from stage.files import write_json
-    from stage.instruments.colours import box_mask, main_colour, read_colours
-    from stage.instruments.metrics.identity import identity_agreement
-    from stage.instruments.metrics.layout import accuracy_area, mean_iou, placements, success_rate
-    from stage.instruments.metrics.matching import match
     from stage.instruments.reader import load_reader
     from stage.model.config import SMALL_CPU
-    from stage.stories.plans import TruePlan, sample_plan
 
-    reader, rates = load_reader(), SMALL_CPU.rates
+    reader = load_reader()
     pipe = load_pipeline(ROOT / "models" / "stage")
     full = read_calibration(ROOT / "models" / "stage")
+    stories = Stories(SEED, arguments.stories, arguments.frames, arguments.steps, SMALL_CPU.rates)
     off: dict[str, Any] = {"casting_candidates": 1, "bank_weight": 0.0, "presence_threshold": None}
+    cast = off | {"casting_candidates": full.casting_candidates}
     variants: dict[str, dict[str, Any] | None] = {
         "frame prompt only": None,
         "+ regions, isolation, anchored noise": off,
-        "+ cast noise": off | {"casting_candidates": full.casting_candidates},
-        "+ cast noise and entity bank": {"bank_weight": 1.0, "presence_threshold": None},
-        "+ cast noise, presence check and repair (as calibrated)": {},
+        "+ cast noise": cast,
+        "+ cast noise and entity bank": cast | {"bank_weight": full.bank_weight or 1.0},
+        "all of raccord, as calibrated": {},
     }
-
-    def drawn(true: TruePlan, changes: dict[str, Any] | None) -> tuple[list[Any], int, float]:
-        plan = true.plan
-        if changes is None:
-            bare = [frame.model_copy(update={"items": [], "background": ""}) for frame in plan.frames]
-            plan = plan.model_copy(update={"frames": bare})
-        story = Story(pipe, plan, steps=arguments.steps, calibration=dataclasses.replace(full, **changes or {}))
-        began = time.process_time()
-        pictures = [np.asarray(story.frame(frame.id).image) for frame in plan.frames]
-        return pictures, story.unet_calls, time.process_time() - began
-
     rows, sheet = [], []
     for name, changes in variants.items():
-        success, outside, same, calls, seconds = [], [], [], 0, 0.0
-        placed, entities = [], []
-        for number in range(arguments.stories):
-            true = sample_plan(SEED, number, frames=arguments.frames, named_colours=True, rates=rates)
-            pictures, used, cpu = drawn(true, changes)
-            calls, seconds = calls + used, seconds + cpu
-            readings = [read_colours(p, items) for p, items in zip(pictures, true.frames, strict=True)]
-            success += [hit for reading in readings for hit in reading.successes]
-            outside += [reading.outside for reading in readings]
-            read = [reader.read(picture) for picture in pictures]
-            for picture, found, items in zip(pictures, read, true.frames, strict=True):
-                placed += placements(picture, found, items)
-            shown = [
-                {pair.item: found[pair.reading] for pair in match(found, items, least=0.3)}
-                for found, items in zip(read, true.frames, strict=True)
-            ]
-            entities += [[one.get(index) for one in shown] for index in range(2)]
-            if number == 0:
-                sheet.append(pictures)
-            open_ = sample_plan(SEED + 1, number, frames=arguments.frames, named_colours=False, rates=rates)
-            pictures, used, cpu = drawn(open_, changes)
-            calls, seconds = calls + used, seconds + cpu
-            for entity in range(2):
-                seen = []
-                for picture, items in zip(pictures, open_.frames, strict=True):
-                    mask = box_mask(items[entity].box, *picture.shape[:2])
-                    seen.append(main_colour(picture[mask.any(1)][:, mask.any(0)]))
-                same += [a is not None and a == b for a, b in itertools.combinations(seen, 2)]
-        agreement = identity_agreement(entities)
-        row = {
-            "variant": name,
-            "success_at_05": success_rate(placed),
-            "mean_iou": mean_iou(placed),
-            "accuracy_area": accuracy_area(placed),
-            "same_kind": agreement.attributes["kind"],
-            "same_named_colour": agreement.attributes["colour"],
-            "item_success": sum(success) / len(success),
-            "outside": sum(outside) / len(outside),
-            "same_colour": sum(same) / len(same),
-            "items": len(success),
-            "pairs": len(same),
-            "unet_calls_per_frame": calls / (2 * arguments.stories * arguments.frames),
-            "cpu_seconds_per_frame": seconds / (2 * arguments.stories * arguments.frames),
-        }
-        rows.append(row)
-        print(row, flush=True)
+        calibration = None if changes is None else dataclasses.replace(full, **changes)
+        row, pictures = figures(pipe, reader, stories, calibration, prompt_alone=full)
+        rows.append({"variant": name, **row})
+        sheet.append(pictures)
+        print(rows[-1], flush=True)
     write_json(
         ROOT / "benchmarks" / "results" / "consistency.json",
         {

@@ -21,6 +21,8 @@ class Phase:
     memories: float = 0.0
     # Share of the configuration's rates at the top.
     peak: float = 1.0
+    # Decay of the averaged weights: an average must forget what was before the phase.
+    ema: float = 0.999
 
 
 class Place(NamedTuple):
@@ -85,7 +87,6 @@ class StageConfig:
     probe: float
     caption_dropout: float
     snr_gamma: float
-    ema: float
     device: str
     # Of forward passes: "bfloat16", or "float32" for processors without bfloat16 instructions.
     precision: str
@@ -154,8 +155,8 @@ SMALL_CPU = StageConfig(
     vae_batch=4,
     vae_rate=2e-3,
     vae_muon_rate=0.005,
-    decoder_steps=9_000,
-    steep_steps=9_000,
+    decoder_steps=5_000,
+    steep_steps=8_000,
     decoder_rate=1e-3,
     text_width=128,
     text_layers=2,
@@ -164,7 +165,7 @@ SMALL_CPU = StageConfig(
     unet_channels=(64, 128, 192),
     unet_layers=1,
     unet_heads=(2, 4, 6),
-    phases=(Phase(3_100, portraits=700, turns=600), Phase(600, memories=0.5, peak=0.5)),
+    phases=(Phase(3_100, portraits=700, turns=600), Phase(600, memories=0.5, peak=0.5, ema=0.99)),
     portrait_batch=128,
     scene_batch=64,
     rate=1e-3,
@@ -176,7 +177,6 @@ SMALL_CPU = StageConfig(
     probe=0.1,
     caption_dropout=0.1,
     snr_gamma=5.0,
-    ema=0.999,
     device="cpu",
     precision="bfloat16",
     checkpoint_every=250,
@@ -206,11 +206,13 @@ H200 = dataclasses.replace(
     unet_channels=(96, 192, 256),
     unet_layers=1,
     unet_heads=(3, 6, 8),
-    phases=(Phase(24_000, portraits=10_000, turns=10_000), Phase(6_000, memories=0.5, peak=0.5)),
+    phases=(
+        Phase(24_000, portraits=10_000, turns=10_000, ema=0.9995),
+        Phase(6_000, memories=0.5, peak=0.5, ema=0.9995),
+    ),
     portrait_batch=512,
     scene_batch=256,
     warmup=500,
-    ema=0.9995,
     device="cuda",
     checkpoint_every=5_000,
     export_every=20_000,

@@ -53,7 +53,8 @@ class Batch(NamedTuple):
     def to(self, device: torch.device) -> "Batch":
         """The same on a device."""
         twin = None if self.twin is None else Twin(*(tensor.to(device) for tensor in self.twin))
-        return Batch(*(tensor.to(device) for tensor in self[:-1]), twin)
+        latents, coverage, shown, tokens = (tensor.to(device) for tensor in self[:4])
+        return Batch(latents, coverage, shown, tokens, twin)
 
 
 def tokens_of_chunk(config: StageConfig, folder: Path, kind: Kind, chunk: int, tokenizer: Any) -> NDArray[np.int16]:

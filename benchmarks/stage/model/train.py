@@ -153,7 +153,7 @@ def train(
         loss.backward()
         torch.nn.utils.clip_grad_norm_(parameters, 1.0)
         optimiser.step()
-        decay = min(config.ema, (1 + step) / (10 + step))
+        decay = min(config.place(step).phase.ema, (1 + step) / (10 + step))
         average(averages["text_encoder_average"], text_encoder, decay)
         average(averages["unet_average"], unet, decay)
         recent.append(denoising.item())
