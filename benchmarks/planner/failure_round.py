@@ -10,7 +10,8 @@ An item fails if the presence check calls it missing after all repair, or, where
 reader does not find it: right kind, IoU at least 0.5 and a fifth of its colour. Stories, plans, pictures, the order of
 the lessons and the adapter's first values are functions of keys, so the figures come out again on the same machine.
 Unseen stories have names and wordings of their own. The same noise and memories are used before and after. The interval
-is that of a paired bootstrap over stories (Efron, 1979), its draws keyed. Writes `benchmarks/results/planner_round.json`.
+is that of a paired bootstrap over stories (Efron, 1979), its draws keyed. Writes
+`benchmarks/results/planner_round.json`.
 """
 
 import argparse
