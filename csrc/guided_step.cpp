@@ -13,17 +13,15 @@ struct Level {
   FillRows fill_rows;
 };
 
-Level level_functions(int32_t level) {
-  switch (level) {
+// By comparison, as in gaussian.cpp.
+Level level_functions([[maybe_unused]] int32_t level) {
 #ifdef RACCORD_HAS_AVX512
-    case RACCORD_AMX:
-    case RACCORD_AVX512: return {step_row_avx512, fill_rows_avx512};
+  if (level >= RACCORD_AVX512) return {step_row_avx512, fill_rows_avx512};
 #endif
 #ifdef RACCORD_HAS_AVX2
-    case RACCORD_AVX2: return {step_row_avx2, fill_rows_avx2};
+  if (level >= RACCORD_AVX2) return {step_row_avx2, fill_rows_avx2};
 #endif
-    default: return {step_row_scalar, fill_rows_scalar};
-  }
+  return {step_row_scalar, fill_rows_scalar};
 }
 
 void step_with_keyed_noise(
