@@ -213,7 +213,7 @@ def written(folder: Path) -> str:
         "# Results",
         "Written by `benchmarks/results.py` from the JSON files in `benchmarks/results/`; each section names the "
         f"command that makes its file. All figures{' but those of the last section' if found_gpu else ''} are from 2 "
-        "shared CPU cores without a GPU, some with AVX2, some with AVX-512 and AMX; absolute times "
+        "shared CPU cores without a GPU, some with AVX-512 and AVX512-BF16, some with AVX-512 and AMX; absolute times "
         f"there vary by tens of per cent between runs.{'' if found_gpu else ' GPU rows are open: no GPU was at hand.'}",
     ]
     # the last one is shown only where its file is

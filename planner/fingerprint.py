@@ -41,6 +41,7 @@ def fingerprint(pipe: Any = None) -> dict[str, Any]:
         "dtype": str(getattr(unet, "dtype", torch.float32)).removeprefix("torch."),
     }
     found["kernels"] = _kernels()
+    found["cpu_level"] = _cpu_level()
     if device.type == "cuda":
         found["device_name"] = torch.cuda.get_device_name(device)
         found["cuda"] = torch.version.cuda
@@ -74,6 +75,13 @@ def _kernels() -> dict[str, str]:
             chosen.setdefault(row.operation, row.backend)
     forced = os.environ.get("RACCORD_BACKEND")
     return dict.fromkeys(chosen, forced) if forced else chosen
+
+
+def _cpu_level() -> str | None:
+    """The instruction set that the C++ kernels use, on which their bits in bfloat16 depend; None without them."""
+    from raccord.kernels import _native
+
+    return None if _native.reasons() else _native.levels()[1][-1]
 
 
 def _noise_version() -> int:

@@ -52,8 +52,8 @@ def main() -> None:
     }
     rows, sheet = [], []
     for name, changes in variants.items():
-        calibration = None if changes is None else dataclasses.replace(full, **changes)
-        row, pictures = figures(pipe, reader, stories, calibration, prompt_alone=full)
+        calibration = dataclasses.replace(full, **changes or {})
+        row, pictures = figures(pipe, reader, stories, calibration, prompt_alone=changes is None)
         rows.append({"variant": name, **row})
         sheet.append(pictures)
         print(rows[-1], flush=True)

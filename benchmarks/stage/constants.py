@@ -43,11 +43,11 @@ def main() -> None:
 
     reader, pipe = load_reader(), load_pipeline(arguments.model)
     stories = Stories(SEED, arguments.stories, arguments.frames, arguments.steps, SMALL_CPU.rates)
-    # The first noise field unseen and no repair: what the constants do by themselves.
+    # Noise field 0, not chosen by presence, and no repair: what the constants do by themselves.
     bare = Calibration(**FIXED | {"casting_candidates": 1, "bank_weight": 0.0, "presence_threshold": None})
     rows = []
     for changes in VARIANTS:
-        row, _ = figures(pipe, reader, stories, dataclasses.replace(bare, **changes), prompt_alone=bare)
+        row, _ = figures(pipe, reader, stories, dataclasses.replace(bare, **changes))
         rows.append({"constants": ", ".join(f"{name} {value:g}" for name, value in changes.items()), **row})
         print(rows[-1], flush=True)
     write_json(

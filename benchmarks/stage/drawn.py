@@ -35,7 +35,7 @@ class Stories:
 
 
 def figures(
-    pipe: Any, reader: Reader, stories: Stories, calibration: Calibration | None, *, prompt_alone: Calibration
+    pipe: Any, reader: Reader, stories: Stories, calibration: Calibration, *, prompt_alone: bool = False
 ) -> tuple[dict[str, Any], list[Any]]:
     """Figures by name, and the pictures of the first story.
 
@@ -45,7 +45,8 @@ def figures(
     is the same, for entities whose text names no colour.
 
     Args:
-        calibration: constants of raccord; None = the frame prompts alone, with the constants `prompt_alone`.
+        calibration: constants of raccord.
+        prompt_alone: draw the frames' prompts without their items.
     """
     success, outside, same, calls, seconds = [], [], [], 0, 0.0
     placed, entities, first = [], [], []
@@ -53,10 +54,10 @@ def figures(
     def drawn(true: TruePlan) -> list[Any]:
         nonlocal calls, seconds
         plan = true.plan
-        if calibration is None:
+        if prompt_alone:
             bare = [frame.model_copy(update={"items": [], "background": ""}) for frame in plan.frames]
             plan = plan.model_copy(update={"frames": bare})
-        story = Story(pipe, plan, steps=stories.steps, calibration=calibration or prompt_alone)
+        story = Story(pipe, plan, steps=stories.steps, calibration=calibration)
         began = time.process_time()
         pictures = [np.asarray(story.frame(frame.id).image) for frame in plan.frames]
         calls, seconds = calls + story.unet_calls, seconds + time.process_time() - began

@@ -18,7 +18,7 @@ sys.path.insert(0, str(ROOT / "benchmarks"))
 
 
 def render_chunk(name: str, folder: Path, kind: Any, chunk: int) -> None:
-    """Write the pictures, items and tokens of one chunk, unless they are there."""
+    """Write the pictures, shares, looks, places and tokens of one chunk, unless they are there."""
     from stage.model.config import CONFIGS
     from stage.model.latents import tokens_of_chunk
     from stage.model.pictures import looks_of_chunk, pictures_of_chunk, places_of_chunk, shares_of_chunk

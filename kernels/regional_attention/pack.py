@@ -40,7 +40,8 @@ def pack(key: Tensor, value: Tensor, segments: Tensor, *, paired: bool | None = 
         key: [T, H, D] on the CPU.
         value: [T, H, D] on the CPU.
         segments: int32 [..., 2], (start, length) into the pool.
-        paired: in bfloat16; None where the tensors are, and this CPU multiplies such (`_native.BFLOAT16_LEVELS`).
+        paired: whether to pack in pairs of bfloat16; None = if the tensors are bfloat16 and this CPU multiplies it
+            (`_native.BFLOAT16_LEVELS`).
 
     Raises:
         ValueError: a segment is not inside the pool.

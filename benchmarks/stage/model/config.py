@@ -183,7 +183,7 @@ SMALL_CPU = StageConfig(
     export_every=500,
 )
 
-# What one H200 trains in about 25 minutes in bfloat16.
+# A recipe for one H200 in bfloat16, not yet run.
 H200 = dataclasses.replace(
     SMALL_CPU,
     name="h200",

@@ -6,7 +6,6 @@ that model. Some latent channels are drawn to a code of the kind, constant over 
 lies, so that a fox that turns into a cat is a large error in smooth channels, which noise drowns last.
 """
 
-import math
 from functools import cache
 
 import torch
@@ -37,16 +36,10 @@ def kind_codes() -> Tensor:
     return ((points * _RADIUS * 256).round() / 256).float()
 
 
-def least_angle() -> float:
-    """The least angle between two kinds' codes, radians."""
-    points = kind_codes().double()
-    cosines = points @ points.T / (points.norm(dim=1)[:, None] * points.norm(dim=1))
-    return math.acos(float((cosines - 2 * torch.eye(len(points))).max()))
-
-
 def layout_map(shares: Tensor, kinds: Tensor, places: Tensor) -> Tensor:
     """Shares of the cells that items cover, float32 [B, items, h, w], kinds int64 [B, items] (-1: no item) and places
-    float32 [B, items, 5] (`pictures.places_of_chunk`) -> the map, float32 [B, CHANNELS, h, w]; 0 where no item is.
+    float32 [B, items, 5] (`pictures.places_of_chunk`) -> the map, float32 [B, CHANNELS, h, w]; 0 where no
+    item is. All on the CPU.
     """
     height, width = shares.shape[2:]
     x0, y0, x1, y1, side = places[:, :, :, None, None].unbind(2)

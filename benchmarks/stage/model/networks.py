@@ -34,8 +34,8 @@ def build_text_encoder(config: StageConfig, tokenizer: Any) -> Any:
 
 
 def build_unet(config: StageConfig) -> Any:
-    """An untrained `UNet2DConditionModel` with self- and cross-attention at every level of 8 x 8 cells and more; its
-    weights depend on `config.seed` only.
+    """An untrained `UNet2DConditionModel` with self- and cross-attention at every level of 8 x 8 cells and more and in
+    the middle block; its weights depend on `config.seed` only.
     """
     from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 

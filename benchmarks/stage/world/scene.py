@@ -146,7 +146,7 @@ def _ordered(items: Sequence[Item]) -> tuple[Item, ...]:
 
 
 def _fits(items: Sequence[Item], item: Item) -> bool:
-    """Whether `item` can join: no twin, little overlap, everyone still visible."""
+    """Whether `item` can join: nobody alike, little overlap, everyone still visible."""
     if any((item.kind, item.colour) == (other.kind, other.colour) for other in items):
         return False
     overlaps = [_overlap(item.box, other.box) for other in items]
@@ -181,7 +181,7 @@ def sample_scene(seed: int, number: int, *, rates: Rates = DEFAULT, portrait: bo
 
 def portrait_of(looks: Item, seed: int, number: int, *, rates: Rates = DEFAULT) -> Scene:
     """Another picture of an entity: a portrait of the same identity but for its size, with a setting, pose, facing and
-    box drawn anew; keyed by (seed, number).
+    box drawn anew; keyed by (seed, number), its background's details as those of portrait `number`.
     """
     draws = Draws(seed, "portrait of", number)
     setting, time, weather = _surroundings(draws, rates)
