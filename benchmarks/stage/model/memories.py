@@ -1,8 +1,8 @@
 """Memories in training: a scene's item sees hidden states of another picture of the same entity.
 
-That is what raccord's entity bank shows a frame (`sampler/bank.py`): in self-attention of the up blocks the cells of an
-entity also see tokens of its casting picture at the same timestep. A denoiser that never met foreign tokens draws worse
-with them; one that met them takes from them what its caption leaves open.
+Much as raccord's entity bank shows a frame (`sampler/bank.py`): there, in self-attention of the up blocks, the cells of
+an entity also see the most salient tokens of its casting picture at the same timestep. A denoiser that never met
+foreign tokens draws worse with them; one that met them takes from them what its caption leaves open.
 """
 
 import contextlib
