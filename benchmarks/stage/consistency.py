@@ -27,13 +27,11 @@ def main() -> None:
     parser.add_argument("--sheet", type=Path, help="also write a contact sheet of the first story here (PNG)")
     arguments = parser.parse_args()
 
-    import torch
     from PIL import Image
 
     from raccord.sampler.calibration import read_calibration
-    from raccord.sampler.diffusers_pipeline import Model, load_pipeline
-    from stage.drawn import Stories, figures
-    from stage.files import write_json
+    from raccord.sampler.diffusers_pipeline import load_pipeline
+    from stage.drawn import Stories, figures, write_figures
     from stage.instruments.reader import load_reader
     from stage.model.config import SMALL_CPU
 
@@ -57,18 +55,9 @@ def main() -> None:
         rows.append({"variant": name, **row})
         sheet.append(pictures)
         print(rows[-1], flush=True)
-    write_json(
-        ROOT / "benchmarks" / "results" / "consistency.json",
-        {
-            "command": f"benchmarks/stage/consistency.py --stories {arguments.stories} --frames {arguments.frames} "
-            f"--steps {arguments.steps}",
-            "model": Model(pipe).weights_hash()[:16],
-            "torch": torch.__version__,
-            "threads": torch.get_num_threads(),
-            "calibration": dataclasses.asdict(full),
-            "rows": rows,
-        },
-    )
+    path = ROOT / "benchmarks" / "results" / "consistency.json"
+    command = f"benchmarks/stage/consistency.py {stories.arguments}"
+    write_figures(path, command, pipe, rows, calibration=dataclasses.asdict(full))
     if arguments.sheet:
         side = 160
         page = Image.new("RGB", (side * arguments.frames, side * len(sheet)), "white")

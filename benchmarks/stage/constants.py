@@ -14,6 +14,7 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "benchmarks"))
+STAGE = ROOT / "models" / "stage"
 
 # Guidance and eta with the regions alone, then memories on top.
 VARIANTS: tuple[dict[str, Any], ...] = (
@@ -28,16 +29,13 @@ def main() -> None:
     parser.add_argument("--stories", type=int, default=8)
     parser.add_argument("--frames", type=int, default=2)
     parser.add_argument("--steps", type=int, default=25)
-    parser.add_argument("--model", type=Path, default=ROOT / "models" / "stage")
+    parser.add_argument("--model", type=Path, default=STAGE)
     arguments = parser.parse_args()
 
-    import torch
-
     from raccord.sampler.calibration import Calibration
-    from raccord.sampler.diffusers_pipeline import Model, load_pipeline
+    from raccord.sampler.diffusers_pipeline import load_pipeline
     from stage.calibrate import FIXED, SEED
-    from stage.drawn import Stories, figures
-    from stage.files import write_json
+    from stage.drawn import Stories, figures, write_figures
     from stage.instruments.reader import load_reader
     from stage.model.config import SMALL_CPU
 
@@ -50,18 +48,11 @@ def main() -> None:
         row, _ = figures(pipe, reader, stories, dataclasses.replace(bare, **changes))
         rows.append({"constants": ", ".join(f"{name} {value:g}" for name, value in changes.items()), **row})
         print(rows[-1], flush=True)
-    write_json(
-        ROOT / "benchmarks" / "results" / "constants.json",
-        {
-            "command": f"benchmarks/stage/constants.py --stories {arguments.stories} --frames {arguments.frames} "
-            f"--steps {arguments.steps}",
-            "model": Model(pipe).weights_hash()[:16],
-            "torch": torch.__version__,
-            "threads": torch.get_num_threads(),
-            "otherwise": dataclasses.asdict(bare),
-            "rows": rows,
-        },
-    )
+    command = f"benchmarks/stage/constants.py {stories.arguments}"
+    if arguments.model != STAGE:
+        command += f" --model {arguments.model}"
+    path = ROOT / "benchmarks" / "results" / "constants.json"
+    write_figures(path, command, pipe, rows, otherwise=dataclasses.asdict(bare))
 
 
 if __name__ == "__main__":

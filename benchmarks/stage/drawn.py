@@ -3,12 +3,16 @@
 import dataclasses
 import itertools
 import time
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from raccord.sampler.calibration import Calibration
+from raccord.sampler.diffusers_pipeline import Model
 from raccord.sampler.story import Story
+from stage.files import write_json
 from stage.instruments.colours import box_mask, main_colour, read_colours
 from stage.instruments.metrics.identity import identity_agreement
 from stage.instruments.metrics.layout import accuracy_area, mean_iou, placements, success_rate
@@ -32,6 +36,11 @@ class Stories:
         """One of them; those with open colours have a seed of their own."""
         seed = self.seed if named else self.seed + 1
         return sample_plan(seed, number, frames=self.frames, named_colours=named, rates=self.rates)
+
+    @property
+    def arguments(self) -> str:
+        """As a command line has them."""
+        return f"--stories {self.count} --frames {self.frames} --steps {self.steps}"
 
 
 def figures(
@@ -102,3 +111,14 @@ def figures(
         "unet_calls_per_frame": calls / frames,
         "cpu_seconds_per_frame": seconds / frames,
     }, first
+
+
+def write_figures(path: Path, command: str, pipe: Any, rows: list[dict[str, Any]], **more: Any) -> None:
+    """Write rows of `figures` with what they rest on."""
+    made = {
+        "command": command,
+        "model": Model(pipe).weights_hash()[:16],
+        "torch": torch.__version__,
+        "threads": torch.get_num_threads(),
+    }
+    write_json(path, made | more | {"rows": rows})

@@ -18,7 +18,9 @@ sys.path.insert(0, str(ROOT / "benchmarks"))
 
 
 def render_chunk(name: str, folder: Path, kind: Any, chunk: int) -> None:
-    """Write the pictures, shares, looks, places and tokens of one chunk, unless they are there."""
+    """Write the pictures, shares, tokens and, where the training reads them, looks and places of one chunk, unless
+    they are there.
+    """
     from stage.model.config import CONFIGS
     from stage.model.latents import tokens_of_chunk
     from stage.model.pictures import looks_of_chunk, pictures_of_chunk, places_of_chunk, shares_of_chunk
@@ -26,9 +28,10 @@ def render_chunk(name: str, folder: Path, kind: Any, chunk: int) -> None:
 
     pictures_of_chunk(CONFIGS[name], folder, kind, chunk)
     shares_of_chunk(CONFIGS[name], folder, kind, chunk)
-    looks_of_chunk(CONFIGS[name], folder, kind, chunk)
-    places_of_chunk(CONFIGS[name], folder, kind, chunk)
     tokens_of_chunk(CONFIGS[name], folder, kind, chunk, build_tokenizer())
+    if kind != "twin":
+        looks_of_chunk(CONFIGS[name], folder, kind, chunk)
+        places_of_chunk(CONFIGS[name], folder, kind, chunk)
 
 
 def main() -> None:

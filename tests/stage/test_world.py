@@ -261,3 +261,21 @@ def test_every_word_is_one_token_and_other_text_still_encodes():
         assert tokenizer.tokenize(word) == [word + "</w>"]
     ids = tokenizer("Zoë's čat, 3 wyverns 火").input_ids
     assert tokenizer.unk_token_id not in ids[1:-1]
+
+
+def test_a_portrait_of_somebody_has_the_same_looks_and_a_setting_of_its_own():
+    settings, changed = set(), set()
+    for number in range(60):
+        (looks,) = world.sample_scene(5, number, portrait=True).items
+        other = world.portrait_of(looks, 5, number, rates=world.DEFAULT)
+        assert other == world.portrait_of(looks, 5, number, rates=world.DEFAULT)
+        assert other.portrait
+        (item,) = other.items
+        free = {"size": "", "box": (0, 0, 0, 0), "z": 0, "facing": "", "pose": ""}
+        assert item._replace(**free) == looks._replace(**free)
+        assert 0 <= item.box[0] < item.box[2] <= 1
+        assert 0 <= item.box[1] < item.box[3] <= 1
+        settings.add(other.setting)
+        changed |= {name for name in free if getattr(item, name) != getattr(looks, name)}
+    assert len(settings) > 4
+    assert changed >= {"box", "facing", "pose"}

@@ -50,10 +50,10 @@ class Batch(NamedTuple):
     tokens: Tensor
     twin: Twin | None = None
 
-    def to(self, device: torch.device) -> "Batch":
-        """The same on a device."""
-        twin = None if self.twin is None else Twin(*(tensor.to(device) for tensor in self.twin))
-        latents, coverage, shown, tokens = (tensor.to(device) for tensor in self[:4])
+    def map(self, change: Callable[[Tensor], Tensor]) -> "Batch":
+        """The same with every tensor changed."""
+        twin = None if self.twin is None else Twin(*map(change, self.twin))
+        latents, coverage, shown, tokens = map(change, self[:4])
         return Batch(latents, coverage, shown, tokens, twin)
 
 

@@ -6,6 +6,7 @@ Jordan et al. 2024 (https://kellerjordan.github.io/posts/muon), Liu et al. 2025 
 convolutions count as matrices of one row an output channel, and float32 stays float32.
 """
 
+from concurrent.futures import Executor
 from typing import Any
 
 import torch
@@ -43,22 +44,33 @@ class Muon(torch.optim.Optimizer):
 
     Args:
         groups: dicts of "params", "lr" and "orthogonal".
+        threads: updates the parameters side by side; each by itself, so that nothing depends on their order.
     """
 
-    def __init__(self, groups: list[dict[str, Any]], *, weight_decay: float):
+    def __init__(self, groups: list[dict[str, Any]], *, weight_decay: float, threads: Executor | None = None):
         super().__init__(groups, {"weight_decay": weight_decay})
+        self._map: Any = map if threads is None else threads.map
 
-    @torch.no_grad()
     def step(self, closure: Any = None) -> None:
         """Update every parameter that has a gradient; `closure` is not supported."""
         if closure is not None:
             raise ValueError("closure: Muon takes none")
-        for group in self.param_groups:
-            update = self._orthogonal if group["orthogonal"] else self._adam
-            for parameter in group["params"]:
-                if parameter.grad is not None:
-                    parameter.mul_(1 - group["lr"] * group["weight_decay"])
-                    parameter.add_(update(self.state[parameter], parameter.grad), alpha=-group["lr"])
+        # States are read before the threads run, which must not change the dictionary of them.
+        jobs = [
+            (group, parameter, parameter.grad, self.state[parameter])
+            for group in self.param_groups
+            for parameter in group["params"]
+            if parameter.grad is not None
+        ]
+        for _ in self._map(self._update, jobs):
+            pass
+
+    @torch.no_grad()
+    def _update(self, job: tuple[dict[str, Any], Tensor, Tensor, dict[str, Any]]) -> None:
+        group, parameter, gradient, state = job
+        update = self._orthogonal if group["orthogonal"] else self._adam
+        parameter.mul_(1 - group["lr"] * group["weight_decay"])
+        parameter.add_(update(state, gradient), alpha=-group["lr"])
 
     def _orthogonal(self, state: dict[str, Any], gradient: Tensor) -> Tensor:
         if not state:
@@ -79,7 +91,13 @@ class Muon(torch.optim.Optimizer):
 
 
 def build_optimiser(
-    orthogonal: list[nn.Module], others: list[nn.Module], *, muon_rate: float, rate: float, weight_decay: float
+    orthogonal: list[nn.Module],
+    others: list[nn.Module],
+    *,
+    muon_rate: float,
+    rate: float,
+    weight_decay: float,
+    threads: Executor | None = None,
 ) -> Muon:
     """Muon for the matrices and convolutions inside the modules `orthogonal`, but for their first and last layers and
     the 1x1 convolutions around latents; AdamW for all else. Each group keeps its greatest learning rate as "peak".
@@ -99,4 +117,5 @@ def build_optimiser(
             {"params": rest, "lr": 0.0, "peak": rate, "orthogonal": False},
         ],
         weight_decay=weight_decay,
+        threads=threads,
     )

@@ -2,6 +2,7 @@
 one more portrait of an item of every scene.
 """
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
@@ -13,7 +14,7 @@ from stage.draws import Draws
 from stage.files import read_array, write_array
 from stage.model.config import StageConfig
 from stage.model.layout import layout_map
-from stage.world.scene import Scene, portrait_of, render, sample_scene, silhouettes
+from stage.world.scene import Item, Scene, portrait_of, render, sample_scene, silhouettes
 from stage.world.vocabulary import COLOURS, KINDS
 
 # A portrait shows its item at the pixel scale at which a scene of twice the side shows a medium one.
@@ -77,17 +78,10 @@ def looks_of_chunk(config: StageConfig, folder: Path, kind: Kind, chunk: int) ->
     path = folder / f"{kind}s" / "looks" / f"{chunk:04d}.npy"
     if not path.exists():
         looks = np.full((config.chunk, MOST_ITEMS, 2), -1, np.int8)
-        for row in range(config.chunk):
-            items = sorted(scene_of(config, kind, chunk * config.chunk + row).items, key=lambda item: item.z)
-            for place, item in enumerate(items):
-                looks[row, place] = KINDS.index(item.kind), tuple(COLOURS).index(item.colour)
+        for row, place, item in _items_of_chunk(config, kind, chunk):
+            looks[row, place] = KINDS.index(item.kind), tuple(COLOURS).index(item.colour)
         write_array(path, looks)
     return read_array(path)
-
-
-def to_signal(pictures: NDArray[np.uint8]) -> torch.Tensor:
-    """uint8 [B, H, W, 3] -> float32 [B, 3, H, W] in -1..1."""
-    return torch.from_numpy(np.array(pictures)).permute(0, 3, 1, 2).float() / 127.5 - 1
 
 
 def places_of_chunk(config: StageConfig, folder: Path, kind: Kind, chunk: int) -> NDArray[np.float32]:
@@ -97,12 +91,22 @@ def places_of_chunk(config: StageConfig, folder: Path, kind: Kind, chunk: int) -
     path = folder / f"{kind}s" / "places" / f"{chunk:04d}.npy"
     if not path.exists():
         places = np.zeros((config.chunk, MOST_ITEMS, 5), np.float32)
-        for row in range(config.chunk):
-            items = sorted(scene_of(config, kind, chunk * config.chunk + row).items, key=lambda item: item.z)
-            for place, item in enumerate(items):
-                places[row, place] = *item.box, 1 if item.facing == "left" else -1
+        for row, place, item in _items_of_chunk(config, kind, chunk):
+            places[row, place] = *item.box, 1 if item.facing == "left" else -1
         write_array(path, places)
     return read_array(path)
+
+
+def _items_of_chunk(config: StageConfig, kind: Kind, chunk: int) -> Iterator[tuple[int, int, Item]]:
+    """The items of a chunk with the rows of their pictures and their places in order of `z`."""
+    for row in range(config.chunk):
+        items = sorted(scene_of(config, kind, chunk * config.chunk + row).items, key=lambda item: item.z)
+        yield from ((row, place, item) for place, item in enumerate(items))
+
+
+def to_signal(pictures: NDArray[np.uint8]) -> torch.Tensor:
+    """uint8 [B, H, W, 3] -> float32 [B, 3, H, W] in -1..1."""
+    return torch.from_numpy(np.array(pictures)).permute(0, 3, 1, 2).float() / 127.5 - 1
 
 
 def layout_of_pictures(config: StageConfig, folder: Path, kind: Kind, chunk: int, rows: list[int]) -> torch.Tensor:

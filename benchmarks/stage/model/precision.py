@@ -8,7 +8,9 @@ from stage.model.config import StageConfig
 
 
 def autocast(config: StageConfig) -> contextlib.AbstractContextManager[object]:
-    """The context of a forward pass."""
+    """The context of a forward pass. Nothing is cached: one cache serves all threads, and which of them casts a weight
+    first would show in the gradients' last bits.
+    """
     if config.precision == "bfloat16":
-        return torch.autocast(config.device, torch.bfloat16)
+        return torch.autocast(config.device, torch.bfloat16, cache_enabled=False)
     return contextlib.nullcontext()

@@ -4,24 +4,24 @@ step).
 
 import copy
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from stage.checkpoint import load_checkpoint, save_checkpoint
-from stage.draws import key
 from stage.files import write_json
 from stage.model.config import StageConfig
 from stage.model.export import export
-from stage.model.latents import Batch, batch_of_step, channel_scales
-from stage.model.memories import Memories, Sight
+from stage.model.latents import batch_of_step, channel_scales
+from stage.model.memories import Memories
 from stage.model.muon import build_optimiser
 from stage.model.networks import build_scheduler, build_text_encoder, build_unet
-from stage.model.precision import autocast
 from stage.model.probe import CellProbe
 from stage.model.rate import learning_rate
+from stage.model.step import Networks, differentiate
 from stage.model.text import train_text_encoder
 
 
@@ -31,17 +31,6 @@ class Trained(NamedTuple):
     text_encoder: Any
     unet: Any
     curve: list[Any]
-
-
-def loss_weight(snr: Tensor, gamma: float) -> Tensor:
-    """Weight of the v-prediction error, [B] -> [B]: min(SNR + 1, gamma) / (SNR + 1).
-
-    Min-SNR (Hang et al. 2023, arXiv:2303.09556, section 3.4) caps the weight of the x0 error, SNR + 1 for
-    v-prediction, at gamma. Their min(SNR, gamma)
-    vanishes at zero SNR, where sampling starts and where layout and colours are decided; SNR + 1 under the same cap
-    keeps the v error whole there.
-    """
-    return (snr + 1).clamp(max=gamma) / (snr + 1)
 
 
 def rate_of_step(config: StageConfig, step: int, rate: float) -> float:
@@ -57,49 +46,6 @@ def average(target: nn.Module, source: nn.Module, decay: float) -> None:
         a.lerp_(b, 1 - decay)
     for a, b in zip(target.buffers(), source.buffers(), strict=True):
         a.copy_(b)
-
-
-def step_loss(
-    config: StageConfig,
-    step: int,
-    batch: Batch,
-    *,
-    text_encoder: Any,
-    unet: Any,
-    probe: CellProbe,
-    memories: Memories,
-    alphas: Tensor,
-) -> tuple[Tensor, Tensor]:
-    """The loss of one step and its part without the probe; alphas float32 [1000] (cumulative products), everything on
-    one device.
-    """
-    latents = batch.latents
-    generator = torch.Generator().manual_seed(key(config.seed, "diffusion", step))
-    noise = torch.randn(latents.shape, generator=generator).to(latents.device)
-    count = len(alphas)
-    # Stratified timesteps: one in every B-th of the range, which lowers the variance of the loss between steps.
-    strata = (torch.arange(len(latents)) + torch.rand(len(latents), generator=generator)) * (count / len(latents))
-    timesteps = strata.long().clamp(max=count - 1).to(latents.device)
-    alpha = alphas[timesteps]
-    signal, sigma = alpha.sqrt()[:, None, None, None], (1 - alpha).sqrt()[:, None, None, None]
-    target = signal * noise - sigma * latents
-    with autocast(config):
-        if batch.twin is not None:
-            other = torch.randn(batch.twin.latents.shape, generator=generator).to(latents.device)
-            with torch.no_grad(), memories.keeping():
-                states = text_encoder(batch.twin.tokens).last_hidden_state
-                unet(signal * batch.twin.latents + sigma * other, timesteps, states)
-            memories.sight = Sight(batch.twin.item, batch.twin.shown)
-        states = text_encoder(batch.tokens).last_hidden_state
-        # Salimans and Ho 2022 (arXiv:2202.00512), appendix D: v = alpha eps - sigma x0.
-        prediction = unet(signal * latents + sigma * noise, timesteps, states).sample
-        said = probe.loss(batch.shown)
-    memories.sight = None
-    error = (prediction.float() - target).square().mean(1)
-    weight = 1 + config.emphasis * batch.coverage
-    error = (error * weight).sum((1, 2)) / weight.sum((1, 2))
-    denoising = (loss_weight(alpha / (1 - alpha), config.snr_gamma) * error).mean()
-    return denoising + config.probe * said, denoising.detach()
 
 
 def train(
@@ -123,12 +69,19 @@ def train(
         unet.set_attn_processor(AttnProcessor())
     unet.to(memory_format=torch.channels_last)
     averages = {"text_encoder_average": copy.deepcopy(text_encoder).eval(), "unet_average": copy.deepcopy(unet).eval()}
-    memories = Memories(unet)
     probe = CellProbe(config, unet).to(device)
     modules = {"text_encoder": text_encoder, "unet": unet, "probe": probe, **averages}
-    parameters = [*text_encoder.parameters(), *unet.parameters(), *probe.parameters()]
+    first = Networks(text_encoder, unet, probe, Memories(unet))
+    most = max(phase.parts for phase in config.phases)
+    networks = [first] + [first.shared() for _ in range(most - 1)]
+    threads = ThreadPoolExecutor(most, initializer=torch.set_num_threads, initargs=(1,))
     optimiser = build_optimiser(
-        [unet], [text_encoder, probe], muon_rate=config.muon_rate, rate=config.rate, weight_decay=config.weight_decay
+        [unet],
+        [text_encoder, probe],
+        muon_rate=config.muon_rate,
+        rate=config.rate,
+        weight_decay=config.weight_decay,
+        threads=threads,
     )
     checkpoint = folder / "denoiser.safetensors"
     start, curve = load_checkpoint(checkpoint, modules, optimiser)
@@ -139,21 +92,13 @@ def train(
         batch = batch_of_step(config, folder, step, tokenizer=tokenizer, autoencoder=autoencoder, empty=empty)
         for group in optimiser.param_groups:
             group["lr"] = rate_of_step(config, step, group["peak"])
-        loss, denoising = step_loss(
-            config,
-            step,
-            batch.to(device),
-            text_encoder=text_encoder,
-            unet=unet,
-            probe=probe,
-            memories=memories,
-            alphas=alphas,
+        phase = config.place(step).phase
+        loss, denoising = differentiate(
+            config, step, batch, networks=networks[: phase.parts], threads=threads, alphas=alphas
         )
-        optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(parameters, 1.0)
+        torch.nn.utils.clip_grad_norm_(first.parameters(), 1.0)
         optimiser.step()
-        decay = min(config.place(step).phase.ema, (1 + step) / (10 + step))
+        decay = min(phase.ema, (1 + step) / (10 + step))
         average(averages["text_encoder_average"], text_encoder, decay)
         average(averages["unet_average"], unet, decay)
         recent.append(denoising.item())
