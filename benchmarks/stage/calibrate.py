@@ -16,13 +16,11 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "benchmarks"))
 
-# Guidance and the memories' weight: benchmarks/results/constants.json, which has few stories; of weights that keep open
-# colours alike the least. Its 5 stories favour eta 0; 14 stories drawn with the weights before the last phase, by a
-# script that was not kept, read 0.61 right with eta 1 and 0.57 with eta 0. Casting stands on snow, the background least
+# Guidance, eta and the memories' weight: benchmarks/results/constants.json. Casting stands on snow, the background least
 # like any body colour. Presence is read after 5 of 25 steps, when a repair is cheap.
 FIXED = {
     "guidance": 5.0,
-    "eta": 1.0,
+    "eta": 0.0,
     "beta": 0.1,
     "bank_weight": 0.25,
     "casting_background": "an empty snowy field",
