@@ -22,7 +22,7 @@ FIXED = {
     "guidance": 5.0,
     "eta": 0.0,
     "beta": 0.1,
-    "bank_weight": 0.25,
+    "bank_weight": 0.0,
     "casting_background": "an empty snowy field",
     "casting_candidates": 6,
     "casting_steps": 5,
