@@ -244,15 +244,12 @@ class Denoiser:
 
     def _bootstrap(self, run: Run, sample: Tensor, timestep: int, numbers: frozenset[int], outputs: Outputs) -> Outputs:
         """Inside the boxes of `numbers`, the outputs the model gives when all around is one flat noised colour."""
-        channels, height, width = self.shape
-        frame = run.conditioning.frame
+        frame, channels = run.conditioning.frame, self.shape[0]
         flat = flat_colour(self.plan.seed, frame.id, channels).to(sample).expand_as(sample)
         noise = self.noise(run)
         noised = self.scheduler.add_noise(flat[None], noise[None], torch.tensor([timestep], device=sample.device))[0]
         for number in sorted(numbers):
-            x0, y0, x1, y1 = latent_box(frame.items[number - 1].box, height, width)
-            inside = torch.zeros_like(sample)
-            inside[:, y0:y1, x0:x1] = 1.0
+            inside = self._inside(run, sample, number)
             alone = self.predict(run, inside * sample + (1.0 - inside) * noised, timestep)
             outputs = outputs._replace(
                 unconditional=torch.where(inside > 0, alone.unconditional, outputs.unconditional),
@@ -260,8 +257,17 @@ class Denoiser:
             )
         return outputs
 
+    def _inside(self, run: Run, sample: Tensor, number: int) -> Tensor:
+        """1 in the box of item `number` of the frame and 0 around it, in the shape of `sample`."""
+        x0, y0, x1, y1 = latent_box(run.conditioning.frame.items[number - 1].box, *self.shape[1:])
+        inside = torch.zeros_like(sample)
+        inside[:, y0:y1, x0:x1] = 1.0
+        return inside
+
     def guide(self, run: Run, sample: Tensor, timestep: int, numbers: frozenset[int]) -> Tensor:
-        """One move of the sample up the gradient of the missing items' presence."""
+        """One move of the sample up the gradient of the missing items' presence, in their boxes alone: around them it
+        would move others away.
+        """
         control = self.controller
         # a compiled UNet has no gradient through planned attention
         with torch.enable_grad(), torch.compiler.set_stance("force_eager"):
@@ -274,5 +280,6 @@ class Denoiser:
                 control.record = None
             wanted = torch.stack([found[number - 1] for number in sorted(numbers)]).sum()
             (gradient,) = torch.autograd.grad(wanted, moved)
+        gradient = gradient * torch.stack([self._inside(run, sample, number) for number in numbers]).amax(0)
         size = gradient.square().mean().sqrt()
         return sample + _GUIDANCE_MOVE * gradient / size if float(size) > 0 else sample

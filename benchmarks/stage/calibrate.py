@@ -16,8 +16,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "benchmarks"))
 
-# Guidance, eta and the memories' weight: benchmarks/results/constants.json. Casting stands on snow, the background least
-# like any body colour. Presence is read after 5 of 25 steps, when a repair is cheap.
+# Guidance, eta and the memories' weight: benchmarks/results/constants.json. Casting stands on snow, the background
+# least like any body colour. Presence is read after 5 of 25 steps, when a repair is cheap.
 FIXED = {
     "guidance": 5.0,
     "eta": 0.0,

@@ -165,6 +165,9 @@ def test_guidance_moves_up_the_presence(tiny_pipe):
     with denoiser.controller:
         moved = denoiser.guide(run, sample, 500, frozenset({1}))
         assert found(moved) > found(sample)
+    # The cat's box is the left half: what is around it, the dog's among it, stays.
+    assert torch.equal(moved[:, :, 4:], sample[:, :, 4:])
+    assert not torch.equal(moved[:, 2:7, :4], sample[:, 2:7, :4])
 
 
 def test_an_entity_starts_from_the_same_noise_wherever_it_stands():
