@@ -8,9 +8,9 @@
 //   multiply<ADD>(count, rows, stride, depth, panel, columns, out, out_stride)
 //
 // which writes the products of `rows` [count, depth] with `columns` blocks of columns to `out` [count, 16 columns], or
-// adds them; `count` is at most 32. Rows are zero from their depth to a multiple of 32, and all have room for a count rounded up to 16. Rows
-// never meet, so what a row gives does not depend on the others, nor on how many there are; sums run over the depth in
-// the same order always. Numbers below 2^-126 count as 0, also as a sum.
+// adds them; `count` is at most 32. Rows are zero from their depth to a multiple of 32, and all have room for a count
+// rounded up to 16. Rows never meet, so what a row gives does not depend on the others, nor on how many there are; sums
+// run over the depth in the same order always. Numbers below 2^-126 count as 0, also as a sum.
 #pragma once
 
 #include <immintrin.h>

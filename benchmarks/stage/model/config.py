@@ -144,7 +144,7 @@ PLAIN = Rates(
     poses=(0.55, 0.2, 0.125, 0.125),
 )
 
-# What two CPU cores with AVX-512 and bfloat16 train in about four hours.
+# What two CPU cores with AVX-512 and bfloat16 train in about three and a half hours.
 SMALL_CPU = StageConfig(
     name="small_cpu",
     seed=20261122,

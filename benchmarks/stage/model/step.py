@@ -48,10 +48,9 @@ class Drawn(NamedTuple):
 def loss_weight(snr: Tensor, gamma: float) -> Tensor:
     """Weight of the v-prediction error, [B] -> [B]: min(SNR + 1, gamma) / (SNR + 1).
 
-    Min-SNR (Hang et al. 2023, arXiv:2303.09556, section 3.4) caps the weight of the x0 error, SNR + 1 for
-    v-prediction, at gamma. Their min(SNR, gamma)
-    vanishes at zero SNR, where sampling starts and where layout and colours are decided; SNR + 1 under the same cap
-    keeps the v error whole there.
+    Min-SNR (Hang et al. 2023, arXiv:2303.09556, section 3.4) caps the weight of the x0 error, SNR + 1 for v-prediction,
+    at gamma. Their min(SNR, gamma) vanishes at zero SNR, where sampling starts and where layout and colours are
+    decided; SNR + 1 under the same cap keeps the v error whole there.
     """
     return (snr + 1).clamp(max=gamma) / (snr + 1)
 

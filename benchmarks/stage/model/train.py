@@ -121,4 +121,5 @@ def train(
                 text_encoder=averages["text_encoder_average"],
                 unet=averages["unet_average"],
             )
+    threads.shutdown()
     return Trained(averages["text_encoder_average"], averages["unet_average"], curve)
